@@ -1,0 +1,27 @@
+"""What the image says when it is run without a command: what it can do."""
+
+import sys
+
+_OVERVIEW = """\
+Joins numbered files, level by level, into one result, on a volume or an object store.
+
+  prepare.py [N]               make N (32) files of level 1, each one random capital letter
+  process.py FILE_NUMBER LEVEL join a group of files of a level into a file of the next
+  merge.py N                   join files 0 to N-1 of the last level into the result
+  pipeline.py                  do all of it on this machine, and show the tree
+
+The files are below a root: --root, else $AGGREGATION_ROOT, else /mnt/vol/aggregation-demo.
+
+  docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/mnt/vol" IMAGE pipeline.py --prepare
+
+Each has --help, with its options, their environment variables and the exit codes.
+"""
+
+
+def main() -> None:
+    """Print the overview."""
+    sys.stdout.write(_OVERVIEW)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,354 @@
+"""What the scripts share: options, the summary line, signals, and the way from an error to an exit code."""
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from . import location
+from .errors import EXIT_CODES, AggregationError, Interrupted, WrongUsageError, from_os_error
+from .layout import MAX_DIGITS, Layout
+from .location import Location
+from .steps import Done
+from .storage import Storage, open_storage
+
+DEFAULT_ROOT = "/mnt/vol/aggregation-demo"
+
+
+class Number(click.ParamType[Any]):
+    """A whole number from `least` on, of at most MAX_DIGITS digits."""
+
+    name = "number"
+
+    def __init__(self, least: int = 0) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Accept ASCII digits only: int() would take `+1`, `1_000` and other scripts' digits."""
+        text = str(value)
+        if not (text.isascii() and text.isdigit()):
+            self.fail(f"{text!r} is not a whole number from {self.least} on.", param, ctx)
+        if len(text) > MAX_DIGITS:
+            self.fail(
+                f"it has {len(text)} digits, more than the {MAX_DIGITS} that a file name holds.", param, ctx
+            )
+        if int(text) < self.least:
+            self.fail(f"{text} is less than {self.least}.", param, ctx)
+        return int(text)
+
+
+class Root(click.ParamType[Any]):
+    """A root, parsed once."""
+
+    name = "root"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
+        """See location.parse."""
+        try:
+            return value if isinstance(value, Location) else location.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class OutputName(click.ParamType[Any]):
+    """A file name under the root, which no level's file has."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what leaves the root, and what could replace an input."""
+        text = str(value)
+        parts = text.split("/")
+        if "\0" in text or any(part in ("", ".", "..") for part in parts):
+            self.fail(
+                f"{text!r} is not a name under the root: leave out '/' at its ends, '.' and '..'.", param, ctx
+            )
+        if len(parts) > 1 and Layout().level(parts[0]) is not None:
+            self.fail(f"{text!r} is in a level's folder, where inputs are.", param, ctx)
+        return text
+
+
+NUMBER = Number()
+COUNT = Number(least=1)
+FAN_IN = Number(least=2)
+"""A group of one would never end: each level would hold as many files as the one before."""
+
+option = functools.partial(click.option, show_envvar=True)
+
+fan_in_option = option(
+    "--fan-in",
+    type=FAN_IN,
+    default=2,
+    envvar="AGGREGATION_FAN_IN",
+    metavar="K",
+    help="How many files of a level are joined into one file of the next.",
+)
+
+output_option = option(
+    "--output",
+    type=OutputName(),
+    default=Layout().result(),
+    envvar="AGGREGATION_OUTPUT",
+    metavar="NAME",
+    help="The result's name under the root.",
+)
+
+
+def exit_code_table() -> str:
+    """The exit codes as the end of a help page."""
+    rows = "\n".join(
+        f"  {row.code:>3}  {row.meaning}{' (retry)' if row.retried else ''}" for row in EXIT_CODES
+    )
+    return f"\b\nExit codes ('retry': running again may help):\n{rows}"
+
+
+class _Console:
+    """Where lines go, and how. Known from the environment before the options are read, for their errors."""
+
+    def __init__(self) -> None:
+        self.program = os.path.basename(sys.argv[0])
+        self.as_json = os.environ.get("AGGREGATION_LOG_FORMAT") == "json"
+        self.debug = False
+
+    def say(self, line: str, fields: dict[str, object]) -> None:
+        """The summary, on stdout."""
+        self.print([self._format("INFO", line, fields)])
+
+    def print(self, lines: list[str]) -> None:
+        """Lines on stdout. A reader that has gone away is no error: the work is done.
+
+        Raises:
+            RefusedError: stdout is a file on a full disk.
+        """
+        try:
+            print(*lines, sep="\n", flush=True)  # noqa: T201 - this is the place for it
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit fails on its flush
+        except OSError as error:
+            raise from_os_error(
+                error, "writing the summary (the target is complete)", "stdout", writing=True
+            ) from error
+
+    def complain(self, line: str, exit_code: int) -> None:
+        """An error, on stderr."""
+        with contextlib.suppress(OSError):  # there is nobody left to tell
+            line = self._format("ERROR", line, {"exit_code": exit_code})
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the place for it
+
+    def _format(self, severity: str, line: str, fields: dict[str, object]) -> str:
+        line = line.replace("\n", " ")
+        if self.as_json:
+            import json  # noqa: PLC0415 - 5 ms of start-up that the text format need not pay
+
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            record = {"time": stamp, "severity": severity, "program": self.program, "message": line, **fields}
+            return json.dumps(record)
+        return f"{self.program}: {'error: ' if severity == 'ERROR' else ''}{line}"
+
+
+console = _Console()
+
+
+class Job:
+    """What one call of a script works with: the store, the names, and where the summary goes.
+
+    Raises:
+        ConfigurationError: the root cannot be opened.
+    """
+
+    def __init__(self, *, root: Location, checksum: bool, summary_file: str | None) -> None:
+        self.layout = Layout()
+        self.checksum = checksum
+        self._summary_file = summary_file
+        self.storage: Storage = open_storage(root)
+
+    def show(self, lines: list[str]) -> None:
+        """Lines for a person: left out where lines are for a machine."""
+        if not console.as_json:
+            console.print(lines)
+
+    def report(self, done: Done) -> None:
+        """Write the summary: one line on stdout, and the summary file if one is asked for.
+
+        Raises:
+            AggregationError: the summary cannot be written; the target is complete all the same.
+        """
+        fields = summary_fields(done)
+        console.say(summary_line(done), fields)
+        if self._summary_file is not None:
+            import json  # noqa: PLC0415 - 5 ms of start-up that only a summary file needs
+
+            try:
+                with open(self._summary_file, "w", encoding="utf-8") as file:
+                    file.write(json.dumps(fields) + "\n")
+            except OSError as error:
+                raise from_os_error(
+                    error, "writing the summary (the target is complete)", self._summary_file, writing=True
+                ) from error
+
+
+def summary_fields(done: Done) -> dict[str, object]:
+    """The summary as data, for JSON lines and the summary file."""
+    written = done.written
+    return {
+        "step": done.step,
+        "source": done.source,
+        "target": done.target,
+        "files": done.files,
+        "bytes": written.size,
+        "crc64": None if written.crc64 is None else str(written.crc64),
+        "moved": written.moved,
+        "requests": written.requests,
+        "seconds": round(written.seconds, 6),
+    }
+
+
+def summary_line(done: Done) -> str:
+    """The summary for a person."""
+    written = done.written
+    crc64 = "CRC64 not computed" if written.crc64 is None else f"CRC64 {written.crc64}"
+    arrow = f"{done.source} -> {done.target}" if done.source else done.target
+    requests = f", {written.requests} requests" if written.requests else ""
+    return (
+        f"{arrow}: {done.files} {'file' if done.files == 1 else 'files'}, {written.size} bytes, {crc64}, "
+        f"{written.moved}{requests}, {written.seconds:.3f} s"
+    )
+
+
+def speaks_unicode() -> bool:
+    """Whether stdout can show the characters of a drawn tree."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _set_json(_: click.Context, __: click.Parameter, value: str) -> None:
+    console.as_json = value == "json"
+
+
+def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    console.debug = value
+
+
+def job(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that all scripts have, and call the function with the Job that they make."""
+
+    @option(
+        "--root",
+        type=Root(),
+        default=DEFAULT_ROOT,
+        envvar="AGGREGATION_ROOT",
+        help="The directory that holds the levels and the result.",
+    )
+    @option(
+        "--checksum",
+        is_flag=True,
+        envvar="AGGREGATION_CHECKSUM",
+        help="Compute the CRC64 of what is written even where the kernel could copy faster without.",
+    )
+    @option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        envvar="AGGREGATION_LOG_FORMAT",
+        is_eager=True,
+        expose_value=False,
+        callback=_set_json,
+        help="How the summary line and errors are written.",
+    )
+    @option(
+        "--summary-file",
+        envvar="AGGREGATION_SUMMARY_FILE",
+        metavar="PATH",
+        help="Write the summary to this file too, as JSON.",
+    )
+    @option(
+        "--debug",
+        is_flag=True,
+        envvar="AGGREGATION_DEBUG",
+        is_eager=True,
+        expose_value=False,
+        callback=_set_debug,
+        help="Show the traceback of an error.",
+    )
+    @functools.wraps(function)
+    def wrapper(*, root: Location, checksum: bool, summary_file: str | None, **options: object) -> None:
+        work = Job(root=root, checksum=checksum, summary_file=summary_file)
+        try:
+            try:
+                function(work, **options)
+            finally:
+                work.storage.close()
+        except Interrupted:
+            work.storage.close()  # the one signal may have come in the middle of the first call
+            raise
+
+    return wrapper
+
+
+def command(help_text: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A script's command; its help page ends with the exit codes."""
+    return click.command(
+        help=help_text,
+        epilog=exit_code_table(),
+        context_settings={
+            "show_default": True,
+            "max_content_width": 100,
+            "help_option_names": ["-h", "--help"],
+        },
+    )
+
+
+def _interrupt(signum: int, _: FrameType | None) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # one is enough: a second must not disturb the clean-up
+    raise Interrupted(signum)
+
+
+def main(script: click.Command) -> NoReturn:
+    """Run a script's command and exit: the only place where errors become exit codes."""
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _interrupt)
+        # Python as process 1 of a container gets no default action of a signal, hence handlers for both.
+        exit_code = _run(script)
+    except Interrupted as interruption:
+        exit_code = interruption.exit_code
+        name = signal.Signals(interruption.signum).name
+        console.complain(f"{name}: stopped; temporaries are removed and the target is as it was", exit_code)
+    sys.exit(exit_code)
+
+
+def _run(script: click.Command) -> int:
+    try:
+        result = script.main(prog_name=console.program, standalone_mode=False)
+    except click.UsageError as error:
+        exit_code = WrongUsageError.exit_code
+        message = error.format_message()
+        if isinstance(error, click.NoSuchOption) and error.option_name[1:].isdigit():
+            message = f"{error.option_name} is not a whole number from 0 on."
+        console.complain(f"{message} Try '{console.program} --help'.", exit_code)
+    except AggregationError as error:
+        exit_code = error.exit_code
+        console.complain(str(error), exit_code)
+        _trace()
+    except Exception as error:  # noqa: BLE001 - a bug has an exit code too, and one line
+        exit_code = AggregationError.exit_code
+        hint = "" if console.debug else "; run it again with --debug and report the traceback"
+        console.complain(f"this is a bug: {type(error).__name__}: {error}{hint}", exit_code)
+        _trace()
+    else:
+        exit_code = result if isinstance(result, int) else 0
+    return exit_code
+
+
+def _trace() -> None:
+    if console.debug:
+        import traceback  # noqa: PLC0415 - for debugging only
+
+        traceback.print_exc()

@@ -1,0 +1,84 @@
+"""The names under a root: level files, the result, and the temporaries that become them.
+
+    l<level>/<number><suffix>                       a file of a level
+    result<suffix>                                  the result
+    .pipeline.json                                  the journal of a run of pipeline.py, until it is done
+    .<file>.<host>.<pid>.<random>.tmp               what is being written, beside the file that it will become
+
+Names are relative to the root and use `/`, so that they are the same on every store.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+JOURNAL = ".pipeline.json"
+"""Under the root while pipeline.py runs: the shape of the run, for --resume."""
+
+MAX_DIGITS = 100
+"""Digits that a number may have: a temporary's name, with a host name of 64 bytes, stays under the 255 bytes
+of a file name."""
+
+_LEVEL = re.compile(r"l(0|[1-9][0-9]*)", re.ASCII)
+_NUMBER = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+
+
+class Layout(NamedTuple):
+    """The names of a run; `suffix` ends each file's name."""
+
+    suffix: str = ".txt"
+
+    def folder(self, level: int) -> str:
+        """The folder of a level."""
+        return f"l{level}"
+
+    def file(self, level: int, number: int) -> str:
+        """A file of a level."""
+        return f"l{level}/{number}{self.suffix}"
+
+    def files(self, level: int, numbers: Iterable[int]) -> list[str]:
+        """Files of a level, in the order of `numbers`."""
+        return [self.file(level, number) for number in numbers]
+
+    def result(self) -> str:
+        """The result's default name."""
+        return f"result{self.suffix}"
+
+    def level(self, folder: str) -> int | None:
+        """The level that a folder's name stands for; None if it is not a level's folder."""
+        match = _LEVEL.fullmatch(folder)
+        return int(match[1]) if match and len(folder) <= MAX_DIGITS else None
+
+    def number(self, name: str) -> int | None:
+        """The number that a file's name (without its folder) stands for; None if it is not a level's file."""
+        stem = name.removesuffix(self.suffix)
+        if f"{stem}{self.suffix}" != name or len(stem) > MAX_DIGITS or not _NUMBER.fullmatch(stem):
+            return None
+        return int(stem)
+
+
+class Temporary(NamedTuple):
+    """The name of a file that is being written.
+
+    `host` and `pid` say who writes it, so that a leftover can be told from a file in use.
+    """
+
+    target: str
+    host: str
+    pid: int
+    token: str
+
+    def name(self) -> str:
+        """The temporary's name, beside its target's (both without their folder)."""
+        return f".{self.target}.{self.host}.{self.pid}.{self.token}.tmp"
+
+
+_TEMPORARY = re.compile(
+    r"\.(?P<target>.+)\.(?P<host>[^.]+)\.(?P<pid>[0-9]+)\.(?P<token>[0-9a-z]+)\.tmp", re.ASCII | re.DOTALL
+)
+
+
+def parse_temporary(name: str) -> Temporary | None:
+    """The parts of a temporary's name; None if it is none."""
+    match = _TEMPORARY.fullmatch(name)
+    return Temporary(match["target"], match["host"], int(match["pid"]), match["token"]) if match else None

@@ -1,0 +1,202 @@
+"""The three steps of the pipeline on any storage: prepare, process, merge."""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from . import tree
+from .errors import ConfigurationError, MissingInputError, WrongUsageError
+from .layout import Layout
+from .progress import ArgoProgress
+from .storage import Advance, Storage, Written, describe
+
+_SHOWN_GAPS = 5
+_LETTERS = frozenset(bytes([code]) for code in range(ord("A"), ord("Z") + 1))
+
+
+class Done(NamedTuple):
+    """What a step did: one summary line."""
+
+    step: str
+    source: str
+    """In a few words; empty for `prepare`, which reads nothing."""
+    target: str
+    files: int
+    """How many were joined, or made."""
+    written: Written
+
+
+def process(
+    storage: Storage,
+    layout: Layout,
+    number: int,
+    level: int,
+    *,
+    fan_in: int,
+    files: int | None = None,
+    advance: Advance | None = None,
+    checksum: bool = False,
+) -> Done:
+    """Join group `number` of a level into file `number` of the next. Atomic, idempotent.
+
+    Raises:
+        WrongUsageError: the level has no such group.
+        AggregationError: as Storage.concatenate.
+    """
+    try:
+        numbers = tree.group(number, fan_in, files)
+    except ValueError as error:
+        raise WrongUsageError(
+            f"joining group {number} of l{level}", str(error), "check the file number, --files and --fan-in"
+        ) from error
+    sources = layout.files(level, numbers)
+    target = layout.file(level + 1, number)
+    written = _join(storage, sources, target, advance, checksum=checksum)
+    return Done("process", describe(sources), target, len(sources), written)
+
+
+def merge(
+    storage: Storage,
+    layout: Layout,
+    count: int,
+    *,
+    level: int | None = None,
+    output: str,
+    advance: Advance | None = None,
+    checksum: bool = False,
+) -> Done:
+    """Join files 0 ... count-1 of the last level into `output`. Atomic, idempotent.
+
+    Raises:
+        MissingInputError: no level, or more than one, can be the last one.
+        AggregationError: as Storage.concatenate.
+    """
+    if level is None:
+        level = last_level(storage, layout, count)
+    sources = layout.files(level, range(count))
+    written = _join(storage, sources, output, advance, checksum=checksum)
+    for folder in (layout.folder(level), os.path.dirname(output)):
+        storage.sweep(folder)
+    return Done("merge", describe(sources), output, count, written)
+
+
+def prepare(storage: Storage, layout: Layout, count: int, *, advance: Advance | None = None) -> Done:
+    """Make `count` files of level 1, each one random capital letter. Idempotent: letters that exist are kept.
+
+    Raises:
+        ConfigurationError: a file of level 1 holds something else, which would be lost.
+    """
+    started = time.perf_counter()
+    targets = layout.files(1, range(count))
+    present = {entry.name: entry.size for entry in storage.entries(layout.folder(1), details=True)}
+    for target in targets:
+        size = present.get(os.path.basename(target))
+        if size is None:
+            storage.write(target, _random_letter())
+        elif size != 1 or storage.read(target, 1) not in _LETTERS:
+            raise ConfigurationError(
+                f"preparing {count} letters",
+                f"{storage.path(target)} exists and holds something else ({size} bytes), which would be lost",
+                "name another --root, or move the file away",
+            )
+        if advance is not None:
+            advance(1)
+    written = Written(count, None, "streamed", 0, time.perf_counter() - started)
+    return Done("prepare", "", describe(targets), count, written)
+
+
+def last_level(storage: Storage, layout: Layout, count: int) -> int:
+    """The one level that holds exactly files 0 ... count-1 and no file `count`.
+
+    Two look-ups rule most levels out, so that the large ones are not listed.
+
+    Raises:
+        MissingInputError: no such level, or several; the message says what each level holds.
+    """
+    levels = sorted(
+        level
+        for entry in storage.entries("")
+        if (level := layout.level(entry.name)) is not None and entry.is_folder
+    )
+    fitting = [
+        level
+        for level in levels
+        if storage.find(layout.file(level, count)) is None
+        and storage.find(layout.file(level, count - 1)) is not None
+        and numbers(storage, layout, level) == set(range(count))
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    holdings = [f"l{level} holds {describe_numbers(numbers(storage, layout, level))}" for level in levels]
+    wanted = f"files 0 to {count - 1} and no file {count}"
+    raise MissingInputError(
+        f"looking for the last level under {storage.path('')}",
+        f"{'several levels hold' if fitting else 'no level holds'} exactly {wanted}: "
+        f"{'; '.join(holdings) or 'there is no level at all'}",
+        "name the level with --level, or run the missing process.py steps",
+    )
+
+
+def _join(
+    storage: Storage, sources: Sequence[str], target: str, advance: Advance | None, *, checksum: bool
+) -> Written:
+    argo = ArgoProgress.for_this_pod() if advance is None else None
+    if argo is not None:
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            argo.show(done, lambda: sum(entry.size for name in sources if (entry := storage.find(name))))
+
+    return storage.concatenate(sources, target, advance=advance, checksum=checksum)
+
+
+def count_files(storage: Storage, layout: Layout, level: int) -> int:
+    """How many files a level holds.
+
+    Raises:
+        MissingInputError: it holds none, or not all up to the last.
+    """
+    held = numbers(storage, layout, level)
+    if not held:
+        storage.entries("")  # which tells an absent root from an empty level
+    if not held or len(held) != max(held) + 1:
+        raise MissingInputError(
+            f"counting the files of l{level} under {storage.path('')}",
+            f"it holds {describe_numbers(held)}",
+            "write the missing ones, say with --files how many to take, or let --prepare make some",
+        )
+    return len(held)
+
+
+def numbers(storage: Storage, layout: Layout, level: int) -> set[int]:
+    """The numbers of the files that a level holds."""
+    names = (entry.name for entry in storage.entries(layout.folder(level)))
+    return {number for name in names if (number := layout.number(name)) is not None}
+
+
+def describe_numbers(held: set[int]) -> str:
+    """A set of file numbers in a few words: `32 files (0 to 31)`, `3 files (0 to 4 without 2, 3)`."""
+    if not held:
+        return "no files"
+    last = max(held)
+    line = f"{len(held)} {'file' if len(held) == 1 else 'files'}"
+    if len(held) == last + 1:
+        return f"{line} ({'0' if last == 0 else f'0 to {last}'})"
+    gaps: list[str] = []
+    number = 0
+    while len(gaps) <= _SHOWN_GAPS and number < last:
+        if number not in held:
+            gaps.append(str(number))
+        number += 1
+    shown = ", ".join(gaps[:_SHOWN_GAPS]) + (" ..." if len(gaps) > _SHOWN_GAPS else "")
+    return f"{line} (0 to {last} without {shown})"
+
+
+def _random_letter() -> bytes:
+    """One capital letter, each as likely as the others."""
+    while (value := os.urandom(1)[0]) >= 9 * len(_LETTERS):
+        pass
+    return bytes([ord("A") + value % len(_LETTERS)])

@@ -1,0 +1,140 @@
+"""What a store promises, and `open_storage`, which finds the store for a location.
+
+Names are relative to the root, as `layout` makes them. Every method raises the family of `errors` and nothing
+else for what a store or a network can do; anything else is a bug.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from .errors import ConfigurationError
+from .location import Location
+
+Advance = Callable[[int], None]
+"""Called with the number of bytes moved since the last call. What it raises stops the move and cleans up."""
+
+
+Way = Literal["server-side", "shared extents", "kernel copy", "streamed"]
+"""How bytes moved: not through this machine, not copied at all, not through the process, or through it."""
+
+
+class Entry(NamedTuple):
+    """What a folder holds under a name."""
+
+    name: str
+    """Without its folder."""
+    is_folder: bool = False
+    size: int = 0
+    """Bytes; 0 where not asked for. On a mount this may be out of date."""
+    modified: float = 0.0
+    """Seconds since the epoch, by the store's clock; 0 where not asked for."""
+
+
+class Written(NamedTuple):
+    """What a join did."""
+
+    size: int
+    """Bytes of the target."""
+    crc64: int | None
+    """CRC-64/XZ of the target, as OSS has it; None where computing it would have cost a second reading."""
+    moved: Way
+    """How most of the bytes moved."""
+    requests: int
+    """Requests sent to an object store; 0 on a volume."""
+    seconds: float
+
+
+class Storage(Protocol):
+    """The files under one root. Safe to use from several threads at once."""
+
+    def path(self, name: str) -> str:
+        """The name as a person would write it, root included; for messages."""
+        ...
+
+    def entries(self, folder: str, *, details: bool = False) -> list[Entry]:
+        """What the folder holds, in no particular order; "" is the root. Temporaries are left out.
+
+        A folder that is absent holds nothing, unless it is the root. `details` fills in size and
+        modification time, which costs a look-up per file on a volume.
+
+        Raises:
+            MissingInputError: the root itself is absent.
+        """
+        ...
+
+    def find(self, name: str) -> Entry | None:
+        """The entry of one file, with details; None if there is none."""
+        ...
+
+    def concatenate(
+        self,
+        sources: Sequence[str],
+        target: str,
+        *,
+        advance: Advance | None = None,
+        checksum: bool = False,
+    ) -> Written:
+        """Join the sources, in their order, byte for byte, into the target.
+
+        Atomic: the target is whole and new, or as it was before, whatever happens. Idempotent. Two calls at
+        once on one target leave one whole result. Sources are read to their end, whatever their size was said
+        to be. `checksum` computes the CRC64 even where that costs a slower copy.
+
+        Raises:
+            MissingInputError: a source is absent or is not a file.
+            IntegrityError: the bytes written are not the bytes read.
+            ConfigurationError: a source is not readable, or the target's folder not writable.
+            RefusedError: the store has no room, is read-only or broken.
+            UnavailableError: the store did not answer, after the retries that it is owed.
+        """
+        ...
+
+    def write(self, target: str, data: bytes) -> None:
+        """Make `data` the target's content. Atomic and idempotent; creates the root if its parent exists.
+
+        Raises:
+            The same as `concatenate`.
+        """
+        ...
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The first `limit` bytes of a file.
+
+        Raises:
+            MissingInputError: there is no such file.
+        """
+        ...
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files, and folders that this leaves empty. Idempotent: what is absent stays absent."""
+        ...
+
+    def sweep(self, folder: str) -> None:
+        """Remove what killed runs left in the folder and no live run can own. Costs one listing."""
+        ...
+
+    def close(self) -> None:
+        """Remove what an interruption left behind and let go of connections. Idempotent."""
+        ...
+
+
+def open_storage(location: Location) -> Storage:
+    """The store for a location. Imports only what that store needs.
+
+    Raises:
+        ConfigurationError: no store speaks the location's protocol.
+    """
+    if not location.protocol:
+        from .local import LocalStorage  # noqa: PLC0415 - a store is imported when a root asks for it
+
+        return LocalStorage(location.path)
+    raise ConfigurationError(
+        f"opening {location}", f"no store speaks {location.protocol}://", "use a directory as --root"
+    )
+
+
+def describe(names: Sequence[str]) -> str:
+    """A few words for the sources of a join: each of two, the first and last of more."""
+    if len(names) > 2:  # noqa: PLR2004 - the line says so
+        return f"{names[0]} ... {names[-1]} ({len(names)} files)"
+    return " + ".join(names)

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Runs the whole tree on this machine: prepare, reduce level by level, merge; then shows what was done."""
+
+import os
+import sys
+import time
+
+import click
+
+from aggregation import cli, report, steps
+from aggregation.progress import ArgoProgress
+from aggregation.runner import Run, Shape
+
+_FIRST_BYTES = 64
+
+
+@cli.command(
+    """Run the whole tree on this machine: what the workflow does with pods, in one process.
+
+    The files of level 1 are reduced level by level, with a progress bar on a terminal, and merged into the
+    result; then the tree of steps and the start of the result are shown. A run that was killed is taken up
+    again with --resume, which redoes only what is missing.
+    """
+)
+@cli.option(
+    "--files",
+    type=cli.COUNT,
+    envvar="AGGREGATION_FILES",
+    metavar="N",
+    show_default="what level 1 holds; 32 with --prepare",
+    help="How many files level 1 holds.",
+)
+@cli.option(
+    "--levels",
+    type=cli.NUMBER,
+    default=2,
+    envvar="AGGREGATION_LEVELS",
+    metavar="L",
+    help="How many times to reduce before the final merge; 0 merges level 1 at once.",
+)
+@cli.fan_in_option
+@cli.option(
+    "--workers",
+    type=cli.COUNT,
+    default=os.cpu_count() or 1,
+    envvar="AGGREGATION_WORKERS",
+    metavar="W",
+    show_default="the number of processors",
+    help="How many merges run side by side.",
+)
+@click.option("--prepare", is_flag=True, help="Make the files of level 1 first, as prepare.py does.")
+@click.option("--resume", is_flag=True, help="Keep what an interrupted run of the same shape has done.")
+@click.option(
+    "--keep/--clean", default=True, help="Keep the levels between the first and the result, or remove them."
+)
+@cli.output_option
+@cli.job
+def pipeline(
+    job: cli.Job,
+    files: int | None,
+    levels: int,
+    fan_in: int,
+    workers: int,
+    output: str,
+    *,
+    prepare: bool,
+    resume: bool,
+    keep: bool,
+) -> None:
+    """Parse, run, show."""
+    started = time.perf_counter()
+    if files is None:
+        files = 32 if prepare else steps.count_files(job.storage, job.layout, 1)
+    argo = ArgoProgress.for_this_pod()
+    with click.progressbar(
+        length=1, label="pipeline", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+
+        def watch(done: int, total: int) -> None:
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos)
+            if argo:
+                argo.show(done, total)
+
+        run = Run(
+            job.storage,
+            job.layout,
+            Shape(files, fan_in, levels),
+            workers=workers,
+            output=output,
+            checksum=job.checksum,
+            watch=watch,
+        )
+        done = run.execute(prepare=prepare, resume=resume, clean=not keep)
+    job.show(
+        report.tree_lines("pipeline", run.stages, time.perf_counter() - started, unicode=cli.speaks_unicode())
+    )
+    job.report(done)
+    start = job.storage.read(output, _FIRST_BYTES)
+    size = done.written.size
+    job.show([f"{job.storage.path(output)}: {size} bytes: {report.first_bytes(start, size)}"])
+
+
+if __name__ == "__main__":
+    cli.main(pipeline)

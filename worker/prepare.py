@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""Makes the files of level 1 that the tutorial starts from."""
+
+import click
+
+from aggregation import cli, steps
+
+
+@cli.command(
+    """Make N files of level 1, each one random capital letter: something to try the pipeline on.
+
+    Letters that are there already are kept, so that running the command again changes nothing; a file that
+    holds anything else is never overwritten.
+    """
+)
+@click.argument("n", type=cli.COUNT, default=32)
+@cli.job
+def prepare(job: cli.Job, n: int) -> None:
+    """Parse, call, report."""
+    job.report(steps.prepare(job.storage, job.layout, n))
+
+
+if __name__ == "__main__":
+    cli.main(prepare)

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Joins a group of files of one level into a file of the next."""
+
+import click
+
+from aggregation import cli, steps
+
+
+@cli.command(
+    """Join a group of files of LEVEL into one file of the next level.
+
+    With a fan-in of 2, files 2n and 2n+1 of level L, joined in that order, become file n of level L+1:
+    `process.py 3 1` joins l1/6.txt and l1/7.txt into l2/3.txt. The file appears whole or not at all, and
+    running the same command again gives the same bytes.
+    """
+)
+@click.argument("file_number", type=cli.NUMBER)
+@click.argument("level", type=cli.NUMBER)
+@cli.fan_in_option
+@cli.option(
+    "--files",
+    type=cli.COUNT,
+    envvar="AGGREGATION_FILES",
+    metavar="N",
+    help="How many files LEVEL holds, so that its last group may be short. Without it every group is full.",
+)
+@cli.job
+def process(job: cli.Job, file_number: int, level: int, fan_in: int, files: int | None) -> None:
+    """Parse, call, report."""
+    job.report(
+        steps.process(
+            job.storage, job.layout, file_number, level, fan_in=fan_in, files=files, checksum=job.checksum
+        )
+    )
+
+
+if __name__ == "__main__":
+    cli.main(process)
