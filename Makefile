@@ -1,0 +1,48 @@
+# Everything that a developer calls. `make` alone lists it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+IMAGE  ?= serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd
+SHELL  := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint image lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/run ## Run the tutorial's pipeline, 32 files, on a temporary directory, and show the tree and the result
+	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && $(BIN)/python worker/pipeline.py --root "$$root" --prepare
+
+test: $(VENV)/dev ## Check the code and run all tests; those that need Docker are skipped where there is none
+	$(MAKE) --no-print-directory lint
+	$(BIN)/pytest -n auto
+
+lint: $(VENV)/dev ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+image: ## Build the image, under the name that the tutorial's workflow asks for (IMAGE=...)
+	docker build --platform linux/amd64 --tag $(IMAGE) .
+
+lock: $(VENV)/run ## Compile requirements*.txt from requirements*.in, with hashes
+	$(BIN)/python -m pip install --quiet uv
+	for name in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	    --no-header --no-emit-index-url $$name.in --output-file $$name.txt || exit 1; \
+	done
+
+clean: ## Remove the virtual environment and the tools' caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/run: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "make: Python 3.11 is needed: install it, or name it with PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

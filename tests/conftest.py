@@ -1,0 +1,68 @@
+"""What all tests share: the worker's scripts as real processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+WORKER = REPOSITORY / "worker"
+
+Outcome = subprocess.CompletedProcess[str]
+Script = Callable[..., Outcome]
+
+
+def command(script: str, *arguments: object) -> list[str]:
+    """The command line of one of the worker's scripts."""
+    return [sys.executable, str(WORKER / script), *map(str, arguments)]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without any setting of the worker, plus `variables`."""
+    ours = ("AGGREGATION_", "OSS_", "ALIBABA_", "ARGO_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | variables
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root that exists and is empty."""
+    path = tmp_path / "root"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def run(root: Path) -> Script:
+    """Runs a script on the root as a process of its own and returns what came of it."""
+
+    def run_script(script: str, *arguments: object, **variables: str) -> Outcome:
+        return subprocess.run(
+            command(script, *arguments),
+            env=environment(AGGREGATION_ROOT=str(root), **variables),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run_script
+
+
+def write_level(root: Path, level: int, contents: Iterable[bytes], suffix: str = ".txt") -> list[Path]:
+    """Write a level's files, in the order of `contents`, and return their paths."""
+    folder = root / f"l{level}"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, content in enumerate(contents):
+        path = folder / f"{number}{suffix}"
+        path.write_bytes(content)
+        paths.append(path)
+    return paths
+
+
+def leftovers(root: Path) -> list[str]:
+    """Every hidden or temporary file under the root: what a tidy run leaves none of."""
+    return [str(path.relative_to(root)) for path in root.rglob(".*")]

@@ -1,0 +1,77 @@
+"""Names: what is written is read back, and nothing else is taken for it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregation.layout import Layout, Temporary, parse_temporary
+from aggregation.location import Location, parse
+
+NUMBERS = st.integers(0, 10**30)
+
+
+@given(level=NUMBERS, number=NUMBERS, suffix=st.sampled_from([".txt", ".osm.pbf", ""]))
+def test_names_are_read_back(level: int, number: int, suffix: str) -> None:
+    """A level's file gives its level and number back."""
+    layout = Layout(suffix)
+    folder, name = layout.file(level, number).split("/")
+    assert (layout.level(folder), layout.number(name)) == (level, number)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["01.txt", "1.TXT", "1.txt.bak", "-1.txt", "+1.txt", "\u0661.txt", ".txt", "1", "1 .txt", "1_0.txt"],
+)
+def test_other_names_are_no_files_of_a_level(name: str) -> None:
+    """Only the one spelling that the worker writes counts as a number."""
+    assert Layout().number(name) is None
+
+
+@pytest.mark.parametrize("name", ["l01", "L1", "l", "1", "l-1", "l1 ", "level1"])
+def test_other_folders_are_no_levels(name: str) -> None:
+    """Only the one spelling that the worker writes counts as a level."""
+    assert Layout().level(name) is None
+
+
+@given(
+    target=st.sampled_from(["0.txt", "result.txt", "12.osm.pbf", "3", "a.1.b.tmp"]),
+    host=st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True),
+    pid=st.integers(1, 2**22),
+    token=st.from_regex(r"[0-9a-f]{9,12}", fullmatch=True),
+)
+def test_temporaries_are_read_back(target: str, host: str, pid: int, token: str) -> None:
+    """A temporary's name gives its target and its writer back, whatever dots the target has."""
+    temporary = Temporary(target, host, pid, token)
+    assert parse_temporary(temporary.name()) == temporary
+    assert Layout().number(temporary.name()) is None
+
+
+@pytest.mark.parametrize("name", [".DS_Store", ".0.txt.swp", "0.txt", ".tmp", ".0.txt.host.x.ab.tmp"])
+def test_a_stranger_is_no_temporary(name: str) -> None:
+    """What other programs leave in a folder is never taken for ours."""
+    assert parse_temporary(name) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "location"),
+    [
+        ("/mnt/vol", Location("", "/mnt/vol")),
+        ("/mnt/vol/", Location("", "/mnt/vol")),
+        ("/", Location("", "/")),
+        ("data", Location("", "data")),
+        ("oss://bucket/a/b/", Location("oss", "bucket/a/b")),
+        ("oss://bucket", Location("oss", "bucket")),
+        ("memory://x", Location("memory", "x")),
+        ("C:/data", Location("", "C:/data")),
+    ],
+)
+def test_roots(text: str, location: Location) -> None:
+    """A root is a directory, or a URL with a protocol."""
+    assert parse(text) == location
+
+
+@pytest.mark.parametrize("text", ["", "oss://", "oss:///", "a\0b"])
+def test_no_roots(text: str) -> None:
+    """A root that names no place is refused with a reason."""
+    with pytest.raises(ValueError, match=r"root|bucket"):
+        parse(text)
