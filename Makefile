@@ -16,7 +16,7 @@ demo: $(VENV)/run ## Run the tutorial's pipeline, 32 files, on a temporary direc
 
 test: $(VENV)/dev ## Check the code and run all tests; those that need Docker are skipped where there is none
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .

@@ -1,0 +1,216 @@
+"""The image as it is: built, then run as Argo and `docker run` run it."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import docker
+import pytest
+from docker.errors import DockerException
+
+from conftest import REPOSITORY, leftovers, write_level
+
+TAG = "aggregation-worker:test"
+
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker")]
+
+
+class Ran(NamedTuple):
+    """What a container did."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Docker = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[docker.DockerClient]:
+    """A Docker Engine; without one the tests are skipped, but in CI they fail."""
+    try:
+        client = docker.from_env(timeout=600)
+        client.ping()
+    except DockerException as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI needs a Docker Engine: {error}")
+        pytest.skip(f"no Docker Engine answers: {error}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def image(engine: docker.DockerClient) -> str:
+    """The image, built from the repository."""
+    engine.images.build(path=str(REPOSITORY), tag=TAG, rm=True, platform="linux/amd64")
+    return TAG
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """A folder as the tutorial's volume is: owned by 1000:1001."""
+    path = tmp_path / "vol"
+    path.mkdir()
+    path.chmod(0o777)
+    (path / "aggregation-demo").mkdir()
+    if os.geteuid() == 0:
+        for folder in (path, path / "aggregation-demo"):
+            os.chown(folder, 1000, 1001)
+    else:
+        (path / "aggregation-demo").chmod(0o777)
+    return path
+
+
+@pytest.fixture
+def contain(engine: docker.DockerClient, image: str, volume: Path) -> Docker:
+    """Runs a command in a container of the image over the volume and returns what came of it."""
+
+    def run(*command: str, **options: object) -> Ran:
+        mounts = {str(volume): {"bind": "/mnt/vol", "mode": "rw"}}
+        settings: dict[str, Any] = {"volumes": mounts, "network_mode": "none"} | options
+        container = engine.containers.create(image, list(command) or None, **settings)
+        try:
+            container.start()
+            code = int(container.wait()["StatusCode"])
+            out, err = (container.logs(stdout=not error, stderr=error).decode() for error in (False, True))
+            return Ran(code, out, err)
+        finally:
+            container.remove(force=True)
+
+    return run
+
+
+def test_the_tutorials_commands(contain: Docker, volume: Path) -> None:
+    """prepare.py and the tutorial's 25 commands, a container each over one folder, as its YAML has them."""
+    root = volume / "aggregation-demo"
+    commands = [["prepare.py"]]
+    commands += [["process.py", str(n), "1"] for n in range(16)]
+    commands += [["process.py", str(n), "2"] for n in range(8)]
+    commands += [["merge.py", "8"]]
+    assert len(commands) == 1 + 25
+    for arguments in commands:
+        ran = contain("python3", *arguments)
+        assert ran.code == 0, ran
+    letters = b"".join((root / f"l1/{n}.txt").read_bytes() for n in range(32))
+    assert (root / "result.txt").read_bytes() == letters
+    assert len(letters) == 32
+    assert leftovers(root) == []
+
+
+def test_alone_it_says_what_it_can_do(contain: Docker) -> None:
+    """`docker run IMAGE` prints the scripts."""
+    ran = contain(volumes={})
+    assert ran.code == 0
+    for script in ("prepare.py", "process.py", "merge.py", "pipeline.py"):
+        assert script in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]},
+        {"user": "4242:4243"},
+        {"user": "0:0"},
+        {"working_dir": "/tmp"},
+    ],
+    ids=str,
+)
+def test_it_runs_as_a_pod_may_run_it(contain: Docker, volume: Path, options: dict[str, object]) -> None:
+    """With a read-only root, no capability, any user, another working directory, and always no network."""
+    (volume / "aggregation-demo").chmod(0o777)
+    ran = contain("pipeline.py", "--prepare", **options)
+    assert ran.code == 0, ran
+    assert len((volume / "aggregation-demo/result.txt").read_bytes()) == 32
+
+
+def test_exit_codes_and_the_cure_come_through(contain: Docker, volume: Path) -> None:
+    """A missing input is 3; a volume of another user is 5, and the line names the uid and the cure."""
+    assert contain("python3", "process.py", "0", "1").code == 3
+    write_level(volume / "aggregation-demo", 1, [b"a", b"b"])
+    (volume / "aggregation-demo").chmod(0o755)
+    ran = contain("python3", "process.py", "0", "1", user="4242:4243")
+    assert ran.code == 5
+    assert "not writable by uid 4242" in ran.stderr
+    assert "uid=4242" in ran.stderr
+    ran = contain("python3", "process.py", "0", "1", volumes={})
+    assert ran.code == 3
+    assert "no volume is mounted here" in ran.stderr
+
+
+def test_two_gibibytes_in_48_mebibytes(contain: Docker, volume: Path) -> None:
+    """Memory is constant: 2x1 GiB are joined in a container with 48 MiB, page cache included."""
+    root = volume / "aggregation-demo"
+    marks = [b"first", b"second"]
+    for path, mark in zip(write_level(root, 1, marks), marks, strict=True):
+        with path.open("r+b") as file:
+            file.truncate(1 << 30)
+            file.seek(-len(mark), os.SEEK_END)
+            file.write(mark)
+    for options in ([], ["--checksum"]):
+        ran = contain("process.py", "0", "1", *options, mem_limit="48m", memswap_limit="48m")
+        assert ran.code == 0, ran
+        with (root / "l2/0.txt").open("rb") as file:
+            assert os.fstat(file.fileno()).st_size == 2 << 30
+            for offset, mark in [(0, b"first"), ((1 << 30) - 5, b"first"), (1 << 30, b"second")]:
+                file.seek(offset)
+                assert file.read(len(mark)) == mark
+            file.seek(-6, os.SEEK_END)
+            assert file.read() == b"second"
+
+
+def test_sigterm_reaches_process_1(engine: docker.DockerClient, image: str, volume: Path) -> None:
+    """As process 1 of a container, where the kernel has no default action, it cleans up and exits 143."""
+    root = volume / "aggregation-demo"
+    for path in write_level(root, 1, [b"", b""]):
+        os.truncate(path, 8 << 30)
+    container = engine.containers.run(
+        image,
+        ["python3", "process.py", "0", "1", "--checksum"],
+        volumes={str(volume): {"bind": "/mnt/vol", "mode": "rw"}},
+        detach=True,
+    )
+    try:
+        while not leftovers(root):
+            container.reload()
+            assert container.status in ("created", "running"), container.logs()
+            time.sleep(0.01)
+        container.kill("SIGTERM")
+        assert container.wait()["StatusCode"] == 143
+        assert b"SIGTERM" in container.logs(stdout=False)
+    finally:
+        container.remove(force=True)
+    assert leftovers(root) == []
+    assert not (root / "l2/0.txt").exists()
+
+
+def test_nothing_is_compiled_at_run_time(contain: Docker) -> None:
+    """Every module that the scripts import comes with its .pyc: a read-only pod could never write one."""
+    code = (
+        "import sys, json, os, process, merge, prepare, pipeline\n"
+        "spec = lambda m: getattr(m, '__spec__', None)\n"
+        "lacking = [m.__file__ for m in sys.modules.values() if spec(m) and spec(m).has_location\n"
+        "  and m.__file__.endswith('.py') and not os.path.exists(spec(m).cached or '')]\n"
+        "print(json.dumps(lacking))"
+    )
+    ran = contain("python3", "-c", code)
+    assert ran.code == 0, ran
+    assert json.loads(ran.stdout) == []
+
+
+def test_what_the_image_is(engine: docker.DockerClient, image: str) -> None:
+    """amd64, user 1000:1001, OCI labels, and no compiler, cache or test in it."""
+    attributes = engine.images.get(image).attrs
+    assert attributes["Architecture"] == "amd64"
+    assert attributes["Config"]["User"] == "1000:1001"
+    for label in ("title", "description", "version", "licenses"):
+        assert attributes["Config"]["Labels"][f"org.opencontainers.image.{label}"]
+    listed = engine.containers.run(
+        image,
+        ["sh", "-c", "command -v gcc; ls /root/.cache /opt/aggregation/tests 2>/dev/null; true"],
+        remove=True,
+    )
+    assert listed == b""
