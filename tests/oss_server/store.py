@@ -1,0 +1,461 @@
+"""Buckets, objects and multipart uploads: what is kept, and the rules for changing it.
+
+Objects never change: a write puts a new one in the old one's place, under one lock, so that readers see all
+of one version. Bytes are checked and counted before the lock is taken.
+"""
+
+import hashlib
+import re
+import secrets
+import tempfile
+import threading
+import time
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from oss_server import errors
+from oss_server.body import Body, crc64_combine
+from oss_server.errors import OssError
+from oss_server.settings import Settings
+
+_BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
+_MAX_KEY = 1023  # bytes of UTF-8
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One version of an object.
+
+    Attributes:
+        key: Its name.
+        body: Its bytes.
+        etag: With the quotes that the header has.
+        crc: The CRC64 of all bytes, always known here.
+        crc_shown: Whether the service tells it.
+        kind: `Normal`, `Multipart` or `Appendable`.
+        modified: Unix time.
+        headers: `content-type`, `x-oss-meta-…` and the other headers that come back with the object.
+        storage_class: `Standard` unless the writer said otherwise.
+    """
+
+    key: str
+    body: Body
+    etag: str
+    crc: int
+    crc_shown: bool
+    kind: str
+    modified: float
+    headers: Mapping[str, str]
+    storage_class: str = "Standard"
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self.body.size
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a multipart upload; `copied` tells whether UploadPartCopy made it."""
+
+    number: int
+    body: Body
+    etag: str
+    crc: int
+    copied: bool
+    modified: float
+
+
+@dataclass
+class Upload:
+    """A multipart upload that is neither complete nor aborted."""
+
+    id: str
+    key: str
+    initiated: float
+    headers: Mapping[str, str]
+    storage_class: str
+    forbid_overwrite: bool
+    parts: dict[int, Part] = field(default_factory=dict)
+
+
+@dataclass
+class Bucket:
+    """A bucket; `keys` holds the names of `objects` in order."""
+
+    name: str
+    created: float
+    acl: str = "private"
+    objects: dict[str, StoredObject] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)
+    uploads: dict[str, Upload] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a listing: an object or an upload, or the common prefix of several."""
+
+    name: str
+    item: StoredObject | Upload | None
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that the service refuses.
+
+    Raises:
+        OssError: 400 InvalidObjectName.
+    """
+    if not key or len(key.encode()) > _MAX_KEY or key[0] in "/\\":
+        raise OssError(400, "InvalidObjectName", "The specified object is not valid.", ObjectName=key)
+
+
+def opaque_etag(crc: int, size: int) -> str:
+    """Return the ETag of bytes that no client sent here.
+
+    The service's would be an MD5; that of a 5 GB range takes seconds, and clients must not rely on it.
+    """
+    return quoted_md5(hashlib.md5(f"{crc} {size}".encode(), usedforsecurity=False).digest())
+
+
+def quoted_md5(digest: bytes) -> str:
+    """Return an MD5 digest as an ETag."""
+    return f'"{digest.hex().upper()}"'
+
+
+class Store:
+    """All buckets; every method may be called from any thread."""
+
+    def __init__(self, settings: Settings, directory: Path | None = None) -> None:
+        """Keep bodies in memory, or in files below `directory`, which are deleted by `close()`."""
+        self._settings = settings
+        self._lock = threading.RLock()
+        self._buckets: dict[str, Bucket] = {}
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self.directory: Path | None = None
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._temporary = tempfile.TemporaryDirectory(dir=directory, prefix="oss-server-")
+            self.directory = Path(self._temporary.name)
+
+    def close(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._buckets.clear()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    # Buckets
+
+    def create_bucket(self, name: str, acl: str = "private") -> None:
+        """Create a bucket; one that exists gets the acl and keeps its objects.
+
+        Raises:
+            OssError: 400 InvalidBucketName.
+        """
+        if not _BUCKET_NAME.fullmatch(name):
+            raise OssError(400, "InvalidBucketName", "The specified bucket is not valid.", BucketName=name)
+        with self._lock:
+            self._buckets.setdefault(name, Bucket(name, time.time())).acl = acl
+
+    def delete_bucket(self, name: str) -> None:
+        """Delete an empty bucket.
+
+        Raises:
+            OssError: 404 NoSuchBucket; 409 BucketNotEmpty, also for unfinished uploads.
+        """
+        with self._lock:
+            bucket = self.bucket(name)
+            if bucket.objects or bucket.uploads:
+                message = "The bucket has objects or unfinished uploads. Please delete them first."
+                raise OssError(409, "BucketNotEmpty", message, BucketName=name)
+            del self._buckets[name]
+
+    def bucket(self, name: str) -> Bucket:
+        """Return a bucket.
+
+        Raises:
+            OssError: 404 NoSuchBucket.
+        """
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            raise errors.no_such_bucket(name)
+        return bucket
+
+    def buckets(self) -> list[Bucket]:
+        """Return all buckets by name."""
+        with self._lock:
+            return [self._buckets[name] for name in sorted(self._buckets)]
+
+    # Objects
+
+    def get(self, bucket: str, key: str) -> StoredObject:
+        """Return an object.
+
+        Raises:
+            OssError: 404 NoSuchBucket or NoSuchKey.
+        """
+        with self._lock:
+            stored = self.bucket(bucket).objects.get(key)
+        if stored is None:
+            raise errors.no_such_key(key)
+        return stored
+
+    def put(self, bucket: str, stored: StoredObject, *, forbid_overwrite: bool = False) -> None:
+        """Publish an object.
+
+        Raises:
+            OssError: 404 NoSuchBucket; 409 FileAlreadyExists.
+        """
+        with self._lock:
+            holder = self.bucket(bucket)
+            if stored.key not in holder.objects:
+                insort(holder.keys, stored.key)
+            elif forbid_overwrite:
+                raise errors.file_already_exists(stored.key)
+            holder.objects[stored.key] = stored
+
+    def append(self, bucket: str, key: str, position: int, piece: StoredObject) -> StoredObject:
+        """Add the bytes of `piece` at the end of an Appendable object, or create it; returns it.
+
+        Raises:
+            OssError: 404 NoSuchBucket; 409 ObjectNotAppendable or PositionNotEqualToLength; 400
+                EntityTooLarge.
+        """
+        with self._lock:
+            old = self.bucket(bucket).objects.get(key)
+            if old is not None and old.kind != "Appendable":
+                raise OssError(409, "ObjectNotAppendable", "The object is not appendable")
+            length = old.size if old else 0
+            if position != length:
+                headers = {"x-oss-next-append-position": str(length)}
+                message = "Position is not equal to file length"
+                raise OssError(409, "PositionNotEqualToLength", message, headers=headers)
+            if length + piece.size > self._settings.max_put:
+                raise errors.entity_too_large(length + piece.size, self._settings.max_put)
+            crc = crc64_combine(old.crc, piece.crc, piece.size) if old else piece.crc
+            stored = StoredObject(
+                key,
+                Body.joined([old.body, piece.body]) if old else piece.body,
+                opaque_etag(crc, length + piece.size),
+                crc,
+                crc_shown=True,
+                kind="Appendable",
+                modified=time.time(),
+                headers=old.headers if old else piece.headers,
+                storage_class=old.storage_class if old else piece.storage_class,
+            )
+            self.put(bucket, stored)
+            return stored
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Delete an object; one that does not exist is deleted already.
+
+        Raises:
+            OssError: 404 NoSuchBucket.
+        """
+        with self._lock:
+            holder = self.bucket(bucket)
+            if holder.objects.pop(key, None) is not None:
+                del holder.keys[bisect_left(holder.keys, key)]
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        """Return the keys that start with `prefix`, in order.
+
+        Raises:
+            OssError: 404 NoSuchBucket.
+        """
+        with self._lock:
+            keys = self.bucket(bucket).keys
+            return keys[bisect_left(keys, prefix) : _after_prefix(keys, prefix)]
+
+    def list_objects(
+        self, bucket: str, prefix: str, delimiter: str, marker: str, limit: int
+    ) -> tuple[list[Entry], bool]:
+        """Return up to `limit` entries after `marker` in order, and whether there are more.
+
+        Raises:
+            OssError: 404 NoSuchBucket.
+        """
+        with self._lock:
+            holder = self.bucket(bucket)
+            return _page(holder.keys, lambda key: holder.objects[key], prefix, delimiter, marker, limit)
+
+    # Multipart uploads
+
+    def start_upload(self, bucket: str, upload: Upload) -> None:
+        """Begin a multipart upload.
+
+        Raises:
+            OssError: 404 NoSuchBucket; 409 FileAlreadyExists.
+        """
+        with self._lock:
+            holder = self.bucket(bucket)
+            if upload.forbid_overwrite and upload.key in holder.objects:
+                raise errors.file_already_exists(upload.key)
+            holder.uploads[upload.id] = upload
+
+    def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        """Return an unfinished upload.
+
+        Raises:
+            OssError: 404 NoSuchBucket or NoSuchUpload.
+        """
+        with self._lock:
+            upload = self.bucket(bucket).uploads.get(upload_id)
+        if upload is None or upload.key != key:
+            raise errors.no_such_upload(upload_id)
+        return upload
+
+    def uploads(self, bucket: str) -> list[Upload]:
+        """Return the unfinished uploads, oldest first.
+
+        Raises:
+            OssError: 404 NoSuchBucket.
+        """
+        with self._lock:
+            return list(self.bucket(bucket).uploads.values())
+
+    def add_part(self, bucket: str, key: str, upload_id: str, part: Part) -> None:
+        """Add a part, in place of one of the same number.
+
+        Raises:
+            OssError: 404 NoSuchBucket or NoSuchUpload, also when it ended while the part came in.
+        """
+        with self._lock:
+            self.upload(bucket, key, upload_id).parts[part.number] = part
+
+    def abort(self, bucket: str, key: str, upload_id: str) -> None:
+        """End an upload without an object.
+
+        Raises:
+            OssError: 404 NoSuchBucket or NoSuchUpload.
+        """
+        with self._lock:
+            self.upload(bucket, key, upload_id)
+            del self.bucket(bucket).uploads[upload_id]
+
+    def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        wanted: list[tuple[int, str]] | None,
+        *,
+        forbid_overwrite: bool,
+    ) -> StoredObject:
+        """Publish the named parts (number, ETag) as one object and end the upload; None takes all parts.
+
+        Raises:
+            OssError: 404 NoSuchBucket or NoSuchUpload; 400 InvalidPart, InvalidPartOrder or EntityTooSmall;
+                409 FileAlreadyExists. The upload then goes on.
+        """
+        with self._lock:
+            upload = self.upload(bucket, key, upload_id)
+            if wanted is None:
+                parts = [upload.parts[number] for number in sorted(upload.parts)]
+            else:
+                parts = _chosen(upload, wanted)
+            if not parts:
+                raise errors.malformed_xml()
+            for part in parts[:-1]:
+                if part.body.size < self._settings.min_part:
+                    message = "Your proposed upload smaller than the minimum allowed size."
+                    raise OssError(
+                        400,
+                        "EntityTooSmall",
+                        message,
+                        ETag=part.etag.strip('"'),
+                        MinSizeAllowed=str(self._settings.min_part),
+                        ProposedSize=str(part.body.size),
+                        PartNumber=str(part.number),
+                    )
+            crc = 0
+            for part in parts:
+                crc = crc64_combine(crc, part.crc, part.body.size)
+            digest = hashlib.md5(
+                b"".join(bytes.fromhex(p.etag.strip('"')) for p in parts), usedforsecurity=False
+            )
+            stored = StoredObject(
+                key,
+                Body.joined(part.body for part in parts),
+                f'"{digest.hexdigest().upper()}-{len(parts)}"',
+                crc,
+                crc_shown=self._settings.crc_on_copies or not any(part.copied for part in parts),
+                kind="Multipart",
+                modified=time.time(),
+                headers=upload.headers,
+                storage_class=upload.storage_class,
+            )
+            self.put(bucket, stored, forbid_overwrite=forbid_overwrite or upload.forbid_overwrite)
+            del self.bucket(bucket).uploads[upload_id]
+            return stored
+
+    def list_uploads(
+        self, bucket: str, prefix: str, delimiter: str, marker: tuple[str, str], limit: int
+    ) -> tuple[list[Entry], bool]:
+        """Return up to `limit` uploads after `marker`, by key and id, and whether there are more.
+
+        Raises:
+            OssError: 404 NoSuchBucket.
+        """
+        with self._lock:
+            uploads = {
+                f"{upload.key}\0{upload.id}": upload for upload in self.bucket(bucket).uploads.values()
+            }
+        # Without an id every upload of the marker's key is behind the marker: U+10FFFF sorts after any id.
+        after = "" if not marker[0] else f"{marker[0]}\0{marker[1] or chr(0x10FFFF)}"
+        return _page(sorted(uploads), uploads.__getitem__, prefix, delimiter, after, limit)
+
+
+def new_upload_id() -> str:
+    """Return an id that no other upload has."""
+    return secrets.token_hex(16).upper()
+
+
+def _chosen(upload: Upload, wanted: list[tuple[int, str]]) -> list[Part]:
+    numbers = [number for number, _ in wanted]
+    if any(later <= earlier for earlier, later in pairwise(numbers)):
+        raise OssError(400, "InvalidPartOrder", "The list of parts was not in ascending order.")
+    parts = []
+    for number, etag in wanted:
+        part = upload.parts.get(number)
+        if part is None or part.etag.strip('"') != etag.strip('"').upper():
+            message = "One or more of the specified parts could not be found, or their ETags do not match."
+            raise OssError(400, "InvalidPart", message, PartNumber=str(number), UploadId=upload.id)
+        parts.append(part)
+    return parts
+
+
+def _after_prefix(names: list[str], prefix: str) -> int:
+    # No key contains U+10FFFF, so this bound is behind every name that starts with the prefix.
+    return bisect_right(names, prefix + chr(0x10FFFF)) if prefix else len(names)
+
+
+def _page(
+    names: list[str],
+    find: Callable[[str], StoredObject | Upload],
+    prefix: str,
+    delimiter: str,
+    marker: str,
+    limit: int,
+) -> tuple[list[Entry], bool]:
+    """Walk sorted names; a common prefix takes one entry and one step, however many names are behind it."""
+    entries: list[Entry] = []
+    index = max(bisect_left(names, prefix), bisect_right(names, marker))
+    end = _after_prefix(names, prefix)
+    while index < end:
+        name = names[index]
+        # An upload is listed as key, NUL, id: only the key may hold the delimiter.
+        cut = name.partition("\0")[0].find(delimiter, len(prefix)) if delimiter else -1
+        common = name[: cut + len(delimiter)] if cut >= 0 else ""
+        if common and common <= marker:
+            index = _after_prefix(names, common)
+            continue
+        if len(entries) == limit:
+            return entries, True
+        entries.append(Entry(common, None) if common else Entry(name, find(name)))
+        index = _after_prefix(names, common) if common else index + 1
+    return entries, False
