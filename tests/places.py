@@ -1,12 +1,16 @@
 """Every store under one face, for the contract suite: a new store joins by one function here."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import fsspec
+
 from aggregation import location
-from aggregation.storage import Storage, open_storage
+from aggregation.storage import Settings, Storage, open_storage
+from oss_server import OssServer
 
 
 class Place(NamedTuple):
@@ -40,6 +44,82 @@ def local(folder: Path) -> Iterator[Place]:
     storage.close()
 
 
+@contextmanager
+def memory(folder: Path) -> Iterator[Place]:
+    """Fsspec's own store, as one of the many that fsspec knows."""
+    root = f"test-{folder.name}-{os.urandom(4).hex()}"
+    files = fsspec.filesystem("memory")
+
+    def get(name: str) -> bytes | None:
+        try:
+            data: bytes = files.cat_file(f"/{root}/{name}")
+        except FileNotFoundError:
+            return None
+        return data
+
+    def names() -> set[str]:
+        return {path.removeprefix(f"/{root}/") for path in files.find(f"/{root}")}
+
+    storage = open_storage(location.parse(f"memory://{root}"))
+    yield Place(storage, lambda name, data: files.pipe_file(f"/{root}/{name}", data), get, names)
+    storage.close()
+
+
+@contextmanager
+def oss(folder: Path) -> Iterator[Place]:
+    """OSS's protocol on a server of its own, whose answers carry all that a real one's may lack."""
+    with oss_place(folder) as (place, _):
+        yield place
+
+
+@contextmanager
+def oss_without_crc(folder: Path) -> Iterator[Place]:
+    """The same where objects made of copied parts have no CRC64, in no answer."""
+    with oss_place(folder) as (place, server):
+        server.settings.crc_on_copies = False
+        server.settings.crc_in_list_parts = False
+        yield place
+
+
+@contextmanager
+def oss_place(_: Path, settings: Settings = Settings(timeout=5.0)) -> Iterator[tuple[Place, OssServer]]:  # noqa: B008 - it is frozen
+    """A server with an empty bucket, and its store, for tests that look at both."""
+    with OssServer(["demo"], access_key_id="id", access_key_secret="secret") as server:
+        with variables(server.environment()):
+            storage = open_storage(location.parse("oss://demo/a/root"), settings)
+
+        def names() -> set[str]:
+            keys = {str(key).removeprefix("a/root/") for key in server.keys("demo", "a/root/")}
+            return keys | {f"unfinished upload of {upload.key}" for upload in server.uploads("demo")}
+
+        def get(name: str) -> bytes | None:
+            return server.get("demo", f"a/root/{name}") if name in names() else None
+
+        def put(name: str, data: bytes) -> None:
+            server.put("demo", f"a/root/{name}", data)
+
+        yield Place(storage, put, get, names), server
+        storage.close()
+
+
+@contextmanager
+def variables(values: dict[str, str]) -> Iterator[None]:
+    """These environment variables, and none else of OSS's, for as long as the block lasts."""
+    before = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith(("OSS_", "ALIBABA_")):
+            del os.environ[name]
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
     "local": local,
+    "memory": memory,
+    "oss": oss,
+    "oss without crc": oss_without_crc,
 }

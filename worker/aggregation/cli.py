@@ -206,6 +206,7 @@ def summary_fields(done: Done) -> dict[str, object]:
         "crc64": None if written.crc64 is None else str(written.crc64),
         "moved": written.moved,
         "requests": written.requests,
+        "verified": written.verified,
         "seconds": round(written.seconds, 6),
     }
 
@@ -216,8 +217,10 @@ def summary_line(done: Done) -> str:
     crc64 = "CRC64 not computed" if written.crc64 is None else f"CRC64 {written.crc64}"
     arrow = f"{done.source} -> {done.target}" if done.source else done.target
     requests = f", {written.requests} requests" if written.requests else ""
+    verified = {None: "", True: " verified", False: " unverified"}[written.verified]
     return (
-        f"{arrow}: {done.files} {'file' if done.files == 1 else 'files'}, {written.size} bytes, {crc64}, "
+        f"{arrow}: {done.files} {'file' if done.files == 1 else 'files'}, {written.size} bytes, "
+        f"{crc64}{verified}, "
         f"{written.moved}{requests}, {written.seconds:.3f} s"
     )
 

@@ -55,7 +55,7 @@ class Appender:
         self._buffer = memoryview(bytearray(BUFFER))
         self._pending = 0
         self._rungs = [] if checksum else [_copy_file_range, _sendfile]
-        self._crc: Callable[[memoryview, int], int] | None = _crc64() if checksum else None
+        self._crc: Callable[[bytes | memoryview, int], int] | None = crc64_function() if checksum else None
         self.crc64: int | None = 0 if checksum else None
         self.size = 0
         self.moved: dict[Way, int] = {}
@@ -87,7 +87,7 @@ class Appender:
                 return
         if self.size == 0:
             # All that is to come passes through this process, so its CRC64 costs next to nothing.
-            self._crc, self.crc64 = _crc64(), 0
+            self._crc, self.crc64 = crc64_function(), 0
         self._stream(source, gather=False)
 
     def flush(self) -> None:
@@ -140,11 +140,12 @@ def _sendfile(appender: Appender, source: int) -> None:
     appender.pass_to(lambda target, source, count: os.sendfile(target, source, None, count), source)
 
 
-def _crc64() -> Callable[[memoryview, int], int]:
+def crc64_function() -> Callable[[bytes | memoryview, int], int]:
+    """The function that goes on with a CRC-64/XZ, which is OSS's: the data, and the CRC64 before it (0)."""
     from anycrc import Model  # noqa: PLC0415 - 3 ms of start-up that most merges need not pay
 
-    calc: Callable[[memoryview, int], int] = Model("CRC64-XZ").calc
-    return calc
+    calculate: Callable[[bytes | memoryview, int], int] = Model("CRC64-XZ").calc
+    return calculate
 
 
 _FS_IOC_FIEMAP = 0xC020660B

@@ -7,8 +7,19 @@ else for what a store or a network can do; anything else is a bug.
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from .errors import ConfigurationError
 from .location import Location
+
+
+class Settings(NamedTuple):
+    """How a store may work; each store takes from it what concerns it."""
+
+    parallel: int = 32
+    """Requests under way at a time."""
+    timeout: float = 120.0
+    """Seconds for which a request that fails is tried again."""
+    verify: bool = False
+    """Read what was written back, and compare."""
+
 
 Advance = Callable[[int], None]
 """Called with the number of bytes moved since the last call. What it raises stops the move and cleans up."""
@@ -42,6 +53,8 @@ class Written(NamedTuple):
     requests: int
     """Requests sent to an object store; 0 on a volume."""
     seconds: float
+    verified: bool | None = None
+    """Whether a store that joins out of sight could compare the target with its sources; None elsewhere."""
 
 
 class Storage(Protocol):
@@ -118,19 +131,23 @@ class Storage(Protocol):
         ...
 
 
-def open_storage(location: Location) -> Storage:
+def open_storage(location: Location, settings: Settings = Settings()) -> Storage:  # noqa: B008 - it is frozen
     """The store for a location. Imports only what that store needs.
 
     Raises:
-        ConfigurationError: no store speaks the location's protocol.
+        ConfigurationError: no store speaks the location's protocol, or its configuration is wrong.
     """
     if not location.protocol:
         from .local import LocalStorage  # noqa: PLC0415 - a store is imported when a root asks for it
 
         return LocalStorage(location.path)
-    raise ConfigurationError(
-        f"opening {location}", f"no store speaks {location.protocol}://", "use a directory as --root"
-    )
+    if location.protocol == "oss":
+        from .oss import OssStorage  # noqa: PLC0415
+
+        return OssStorage(location, settings)
+    from .remote import RemoteStorage  # noqa: PLC0415
+
+    return RemoteStorage(location, settings)
 
 
 def describe(names: Sequence[str]) -> str:

@@ -1,0 +1,154 @@
+"""The plan of a multipart upload: OSS's limits kept, the order kept, every byte once."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from aggregation import parts
+from aggregation.parts import PART_MAX, PART_MIN, PARTS_MAX, TOTAL_MAX, Copy, Join, Part, Range, Upload
+
+KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
+SIZE = st.one_of(
+    st.integers(0, 3),
+    st.integers(PART_MIN - 2, PART_MIN + 2),
+    st.integers(2 * PART_MIN - 2, 2 * PART_MIN + 2),
+    st.integers(0, 10 * MIB),
+    st.integers(PART_MAX - 2, PART_MAX + 2),
+    st.integers(0, 100 * GIB),
+    st.integers(0, 4 * TIB),
+)
+SOURCE = st.tuples(SIZE, st.sampled_from([True, True, True, False]))
+
+
+def ranges_of(part: Part) -> Iterator[Range]:
+    """The part's bytes as ranges of sources, in order."""
+    match part:
+        case Copy(piece):
+            yield piece
+        case Upload(pieces):
+            yield from pieces
+        case Join(inner):
+            for one in inner:
+                yield from ranges_of(one)
+
+
+def check_limits(join: Join, copyable: list[bool]) -> None:
+    """What OSS demands of an upload, and of each intermediate one."""
+    assert len(join.parts) <= PARTS_MAX
+    for number, part in enumerate(join.parts, start=1):
+        size = parts.part_size(part)
+        assert size <= PART_MAX
+        assert size >= PART_MIN or number == len(join.parts)
+        assert size > 0
+        match part:
+            case Copy(piece):
+                assert copyable[piece.source]
+            case Upload():
+                assert size <= parts.UPLOAD_SIZE, "an uploaded part is held in memory"
+            case Join():
+                check_limits(part, copyable)
+
+
+def check(sizes: list[int], copyable: list[bool]) -> Join:
+    """Plan, and check everything that must hold of any plan."""
+    join = parts.plan(sizes, copyable)
+    check_limits(join, copyable)
+    position = [0] * len(sizes)
+    last = 0
+    for piece in ranges_of(join):
+        assert piece.source >= last, "the sources' order"
+        last = piece.source
+        assert piece.start == position[last] < piece.end, "every byte once, in order"
+        position[last] = piece.end
+    assert position == sizes
+    return join
+
+
+@settings(deadline=None)
+@given(st.lists(SOURCE, min_size=1, max_size=60))
+@example([(0, True)])
+@example([(1, True), (PART_MIN, True)])
+@example([(1, True), (2 * PART_MIN - 2, True), (PART_MIN, True)])
+@example([(PART_MIN, False), (PART_MIN, True), (1, True)])
+def test_any_sources(sources: list[tuple[int, bool]]) -> None:
+    """A few sources of any sizes, some of them Appendable."""
+    sizes, copyable = [size for size, _ in sources], [can for _, can in sources]
+    if sum(sizes) <= TOTAL_MAX and sum(size for size, can in sources if not can) <= 50 * GIB:
+        check(sizes, copyable)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    count=st.sampled_from([9_999, 10_000, 10_001, 20_001, 100_000]),
+    pattern=st.lists(st.integers(0, 400 * KIB), min_size=1, max_size=7),
+    giant=st.sampled_from([0, 1, GIB, 20 * TIB, 48 * TIB]),
+    where=st.floats(0, 1),
+)
+def test_many_sources(count: int, pattern: list[int], giant: int, where: float) -> None:
+    """Up to 100,000 sources, with a giant among them anywhere."""
+    sizes = [pattern[number % len(pattern)] for number in range(count)]
+    sizes[int(where * (count - 1))] = giant
+    check(sizes, [True] * count)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [TOTAL_MAX],
+        [TOTAL_MAX // 2 + 1, TOTAL_MAX // 2 - 1],
+        [1, TOTAL_MAX - 1],
+        [TOTAL_MAX - 1, 1],
+        [TOTAL_MAX // 100_000] * 100_000,
+        [PART_MAX + 1] * 9_000,
+        [PART_MIN] * 99_999 + [TOTAL_MAX - 99_999 * PART_MIN],
+    ],
+    ids=lambda sizes: f"{len(sizes)} sources",
+)
+def test_the_largest_object(sizes: list[int]) -> None:
+    """48.8 TB in any number of sources."""
+    check(sizes, [True] * len(sizes))
+
+
+def test_larger_than_the_largest() -> None:
+    """One byte more is refused."""
+    with pytest.raises(ValueError, match="more than"):
+        parts.plan([TOTAL_MAX, 1], [True, True])
+
+
+def test_large_sources_are_copied_whole() -> None:
+    """Two sources of 64 MiB are two copies: no byte passes through the worker."""
+    assert check([64 * MIB] * 2, [True] * 2).parts == (
+        Copy(Range(0, 0, 64 * MIB)),
+        Copy(Range(1, 0, 64 * MIB)),
+    )
+
+
+def test_a_short_run_borrows_from_its_neighbour() -> None:
+    """Only the bytes that the minimum asks for are uploaded; a short last part needs none."""
+    assert check([10, MIB, 20], [True] * 3).parts == (
+        Upload((Range(0, 0, 10), Range(1, 0, PART_MIN - 10))),
+        Copy(Range(1, PART_MIN - 10, MIB)),
+        Upload((Range(2, 0, 20),)),
+    )
+
+
+def test_appendable_sources_are_uploaded() -> None:
+    """What the service may refuse to copy goes through the worker, in parts that fit in memory."""
+    join = check([10 * MIB, 10 * MIB], [False, True])
+    assert [type(part) for part in join.parts] == [Upload, Upload, Upload, Copy]
+
+
+def test_a_hundred_thousand_sources_are_planned_quickly() -> None:
+    """The plan costs a small multiple of making the list of sources."""
+    sizes = [150 * KIB] * 100_000
+    started = time.process_time()
+    made = [Range(number, 0, size) for number, size in enumerate(sizes)]
+    floor = time.process_time() - started
+    started = time.process_time()
+    join = parts.plan(sizes, [True] * len(sizes))
+    assert time.process_time() - started < 100 * max(floor, 0.01)
+    assert len(made) == 100_000
+    assert any(isinstance(part, Join) for part in join.parts)

@@ -1,0 +1,471 @@
+"""OSS: objects joined by the service itself, so that their bytes do not pass through the pod.
+
+A multipart upload copies ranges of the sources, as `parts` plans it; short ones are fetched and uploaded. The
+target appears when the upload is completed, whole, and its CRC64 has been compared with the sources' before.
+What would save less traffic than its requests are worth is fetched and written by one PUT.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from typing import NamedTuple, Self
+
+from anycrc import Model
+
+from . import parts
+from .errors import AggregationError, IntegrityError, MissingInputError, RefusedError
+from .layout import Temporary, parse_temporary
+from .location import Location
+from .oss_client import NoSuchUploadError, ObjectState, OssClient, ReplacedError
+from .oss_credentials import from_environment
+from .parts import Copy, Join, Part, Range, Upload
+from .readahead import blocks, read_ahead
+from .storage import Advance, Entry, Settings, Written, describe
+
+PUT_MAX = 8 * 1024**2
+"""Bytes of a target that may be held in memory and written by one PUT."""
+
+WORTH = 2 * 1024**2
+"""Bytes of traffic that an upload in parts has to save to be worth three requests more than a PUT."""
+
+LIST_FROM = 100
+"""Sources from which on one listing is cheaper than a HEAD each."""
+
+UPLOADS_AT_ONCE = 4
+"""Uploaded parts in memory at a time; copies need none."""
+
+ABANDONED_SECONDS = 24 * 3600
+"""An upload or intermediate object is a leftover after a day: no join takes that long."""
+
+CRC = Model("CRC64-XZ")
+
+
+class Source(NamedTuple):
+    """An input: its key, its size in bytes, and its state where it has been asked for."""
+
+    key: str
+    size: int
+    state: ObjectState | None
+
+    @property
+    def known_crc64(self) -> int | None:
+        """Its CRC64, where it is known."""
+        return self.state.known_crc64 if self.state else None
+
+
+class OssStorage:
+    """The objects under a bucket's prefix. See Storage for what each method promises.
+
+    Raises:
+        ConfigurationError: endpoint or credentials are missing or incomplete.
+    """
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        bucket, _, prefix = location.path.partition("/")
+        self._url = str(location)
+        self._prefix = f"{prefix}/" if prefix else ""
+        self.settings = settings
+        # One connection each for what runs at a time: parts, the fetches within them, and the main thread.
+        connections = 2 * settings.parallel + 1
+        configuration = from_environment(f"opening {location}")
+        self.client = OssClient(configuration, bucket, connections=connections, timeout=settings.timeout)
+        self._lock = threading.Lock()
+        self._serial = 0
+        self.run = os.urandom(8).hex()
+        self._uploads: set[tuple[str, str]] = set()  # begun by this process, neither completed nor aborted
+        self._intermediates: set[str] = set()
+        self.uploading = threading.Semaphore(UPLOADS_AT_ONCE)
+
+    def path(self, name: str) -> str:
+        """The name as a URL."""
+        return f"{self._url}/{name}" if name else self._url
+
+    def entries(self, folder: str, *, details: bool = False) -> list[Entry]:
+        """One listing, a request for each 1,000 objects; sizes and times come with it."""
+        del details
+        folder = self._key(folder).rstrip("/")
+        found = []
+        for info in self.client.list(folder):
+            name = (
+                str(info["name"]).rstrip("/").removeprefix(f"{self.client.bucket_name}/{folder}").strip("/")
+            )
+            if name and "/" not in name and not parse_temporary(name):
+                is_folder = info["type"] == "directory"
+                found.append(Entry(name, is_folder, int(info["size"]), float(info.get("LastModified") or 0)))
+        return found
+
+    def find(self, name: str) -> Entry | None:
+        """One HEAD."""
+        state = self.client.head(self._key(name))
+        return state and Entry(os.path.basename(name), size=state.size, modified=state.modified)
+
+    def concatenate(
+        self,
+        sources: Sequence[str],
+        target: str,
+        *,
+        advance: Advance | None = None,
+        checksum: bool = False,
+    ) -> Written:
+        """By the service, or by one PUT. Begun anew once if a source was replaced meanwhile."""
+        del checksum  # it costs nothing here
+        doing = f"joining {describe(sources)} into {self.path(target)}"
+        for last in (False, True):
+            try:
+                return self._concatenate(doing, sources, target, advance)
+            except (ReplacedError, NoSuchUploadError) as error:
+                if last:
+                    why = (
+                        f"{error} was replaced while it was joined"
+                        if isinstance(error, ReplacedError)
+                        else "another run aborted the multipart upload"
+                    )
+                    raise IntegrityError(
+                        doing, f"twice, {why}", "let nothing write there; run again"
+                    ) from error
+        raise AssertionError("unreachable")
+
+    def write(self, target: str, data: bytes) -> None:
+        """One PUT."""
+        self._put(f"writing {self.path(target)}", target, data)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """One GET."""
+        return self.client.read(self._key(name), limit)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """A request for each 1,000 objects."""
+        if names:
+            self.client.delete_many([self._key(name) for name in names])
+
+    def sweep(self, folder: str) -> None:
+        """Abort uploads into the folder, and delete intermediate objects, that are a day old."""
+        before = time.time() - ABANDONED_SECONDS
+        folder = self._key(folder).rstrip("/")
+        with suppress(AggregationError):  # what cannot be swept now is there for the next run
+            for upload in self.client.uploads(f"{folder}/" if folder else ""):
+                if upload.began < before:
+                    self.client.abort(upload.key, upload.id)
+            for info in self.client.list(folder):
+                if parse_temporary(os.path.basename(str(info["name"]))) and info["LastModified"] < before:
+                    self.client.delete(str(info["name"]).removeprefix(f"{self.client.bucket_name}/"))
+
+    def close(self) -> None:
+        """Abort the uploads, and delete the intermediate objects, that an interruption left."""
+        for key, upload in list(self._uploads):
+            self.abort(key, upload)
+        for key in list(self._intermediates):
+            self.drop(key)
+        self.client.close()
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}{name}"
+
+    def _concatenate(self, doing: str, names: Sequence[str], target: str, advance: Advance | None) -> Written:
+        started = time.perf_counter()
+        before = self.client.requests
+        sources = self._look_up(doing, names)
+        sizes = [source.size for source in sources]
+        try:
+            join = parts.plan(sizes, [not (source.state and source.state.appendable) for source in sources])
+        except ValueError as error:
+            raise RefusedError(doing, str(error), "merge fewer files into one object") from error
+        total = sum(sizes)
+        copied = parts.copied_size(join)
+        if total <= PUT_MAX and copied < WORTH:
+            copied = 0
+            crc64: int | None = self._fetch_and_put(doing, sources, target, advance)
+            verified = True
+        else:
+            with _Assembly(self, doing, sources, advance) as assembly:
+                crc64, verified = assembly.run(self._key(target), join)
+        if self.settings.verify:
+            verified = self._read_back(doing, sources, target, total)
+        return Written(
+            total,
+            crc64,
+            "server-side" if copied > total // 2 else "streamed",
+            self.client.requests - before,
+            time.perf_counter() - started,
+            verified,
+        )
+
+    def _look_up(self, doing: str, names: Sequence[str]) -> list[Source]:
+        """The sources' sizes and states: by a HEAD each, of many by one listing for those that are short."""
+        keys = [self._key(name) for name in names]
+        listed: dict[str, int] = {}
+        if len(keys) >= LIST_FROM:
+            for folder in sorted({os.path.dirname(key) for key in keys}):
+                for info in self.client.list(folder):
+                    listed[str(info["name"]).removeprefix(f"{self.client.bucket_name}/")] = int(info["size"])
+
+        def look_up(key: str) -> Source:
+            size = listed.get(key)
+            if size is not None and size < parts.PART_MIN:
+                return Source(key, size, None)
+            return self.state_of(doing, key)
+
+        return list(read_ahead(look_up, keys, self.settings.parallel))
+
+    def state_of(self, doing: str, key: str) -> Source:
+        """A source by its HEAD."""
+        state = self.client.head(key)
+        if state is None:
+            url = f"oss://{self.client.bucket_name}/{key}"
+            raise MissingInputError(doing, f"{url} is missing", "write it, or run the step that makes it")
+        return Source(key, state.size, state)
+
+    def fetch(self, doing: str, source: Source, piece: Range) -> tuple[bytes, ObjectState | None]:
+        """A range of a source, its CRC64 checked if the range is all of it.
+
+        Raises:
+            ReplacedError: the source is not what it was.
+            IntegrityError: what arrived is not what the service has.
+        """
+        if not piece.size:
+            return b"", source.state
+        etag = source.state.etag if source.state else None
+        data, state = self.client.get(source.key, piece.start, piece.size, etag)
+        if piece.size == source.size and state.known_crc64 not in (None, CRC.calc(data)):
+            raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
+        return data, state
+
+    def _fetch_and_put(
+        self, doing: str, sources: Sequence[Source], target: str, advance: Advance | None
+    ) -> int:
+        def fetch(source: Source) -> bytes:
+            return self.fetch(doing, source, Range(0, 0, source.size))[0]
+
+        fetched = []
+        for data in read_ahead(fetch, sources, self.settings.parallel):
+            fetched.append(data)
+            if advance is not None and data:
+                advance(len(data))
+        return self._put(doing, target, b"".join(fetched))
+
+    def _put(self, doing: str, target: str, data: bytes) -> int:
+        crc64 = int(CRC.calc(data))
+        found = self.client.put(self._key(target), data, crc64, self.run)
+        if found not in (None, crc64):
+            raise IntegrityError(doing, f"the service computed CRC64 {found}, not {crc64}", "run again")
+        return crc64
+
+    def _read_back(self, doing: str, sources: Sequence[Source], target: str, total: int) -> bool:
+        """Read the target and the sources, and compare.
+
+        Raises:
+            IntegrityError: they differ.
+        """
+        written = self._checksum([self.state_of(doing, self._key(target))], doing)
+        read = self._checksum(sources, doing)
+        if written != read:
+            why = f"the target's {total} bytes have CRC64 {written}, the sources' {read}"
+            raise IntegrityError(doing, why, "run again; if it stays, ask the service")
+        return True
+
+    def _checksum(self, sources: Sequence[Source], doing: str) -> int:
+        """The CRC64 of the sources' bytes, by reading them all."""
+        pieces = [(source, Range(0, start, end)) for source in sources for start, end in blocks(source.size)]
+        crc64 = 0
+        for data, _ in read_ahead(lambda pair: self.fetch(doing, *pair), pieces, self.settings.parallel):
+            crc64 = int(CRC.calc(data, crc64))
+        return crc64
+
+    def begin(self, key: str, crc64: int | None) -> str:
+        """Begin a multipart upload that close() aborts unless it is completed."""
+        return self.client.initiate(key, self.run, crc64, lambda upload: self._uploads.add((key, upload)))
+
+    def ended(self, key: str, upload: str) -> None:
+        """Note that an upload was completed."""
+        self._uploads.discard((key, upload))
+
+    def abort(self, key: str, upload: str) -> None:
+        """Drop an upload."""
+        with suppress(AggregationError):  # what cannot be aborted now is a leftover that `sweep` aborts
+            self.client.abort(key, upload)
+        self._uploads.discard((key, upload))
+
+    def intermediate(self, key: str) -> str:
+        """A name beside `key` for an object that close() deletes unless drop() did."""
+        with self._lock:
+            self._serial += 1
+            token = f"{self.run}{self._serial}"
+        folder, name = os.path.split(key)
+        temporary = Temporary(name, os.uname().nodename.replace(".", "-"), os.getpid(), token).name()
+        made = os.path.join(folder, temporary)
+        self._intermediates.add(made)
+        return made
+
+    def drop(self, key: str) -> None:
+        """Delete an intermediate object."""
+        with suppress(AggregationError):  # what cannot be deleted now is a leftover that `sweep` deletes
+            self.client.delete(key)
+        self._intermediates.discard(key)
+
+
+class _Made(NamedTuple):
+    """A part that the service has."""
+
+    etag: str
+    crc64: int | None
+    size: int
+
+
+class _Assembly:
+    """One join by multipart upload: of its target, and of the intermediate objects that it needs.
+
+    Leaving the block drops the intermediate objects.
+    """
+
+    def __init__(
+        self, storage: OssStorage, doing: str, sources: Sequence[Source], advance: Advance | None
+    ) -> None:
+        self._storage = storage
+        self._client = storage.client
+        self._doing = doing
+        self._sources = list(sources)
+        self._advance = advance
+        self._intermediates: list[str] = []
+        parallel = storage.settings.parallel
+        # Two pools: a part that waits for its fetches must not keep them from running.
+        self._parts = ThreadPoolExecutor(parallel, thread_name_prefix="part")
+        self._fetches = ThreadPoolExecutor(parallel, thread_name_prefix="fetch")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A request under way is not waited for: without its upload it ends by itself.
+        for pool in (self._parts, self._fetches):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for key in self._intermediates:
+            self._storage.drop(key)
+
+    def run(self, key: str, join: Join) -> tuple[int | None, bool]:
+        """Make the object. Returns its CRC64, as far as known, and whether it was compared."""
+        found = self._assemble(key, join, combined((s.known_crc64, s.size) for s in self._sources))
+        expected = combined((source.known_crc64, source.size) for source in self._sources)
+        if expected is None:
+            return found, False
+        if found is None:
+            state = self._client.head(key)
+            found = state.crc64 if state else None
+        self._compare(expected, found)
+        return expected, found is not None
+
+    def _compare(self, expected: int | None, found: int | None) -> None:
+        if None not in (expected, found) and expected != found:
+            raise IntegrityError(
+                self._doing, f"the target's CRC64 is {found}, the sources' {expected}", "run again"
+            )
+
+    def _assemble(self, key: str, join: Join, crc64: int | None, *, whole: bool = True) -> int | None:
+        """Make one object. Returns the CRC64 that the service says it has, if it does."""
+        inner = {
+            number: self._intermediate(key, part)
+            for number, part in enumerate(join.parts, start=1)
+            if isinstance(part, Join)
+        }
+        upload = self._storage.begin(key, crc64)
+        try:
+            made = self._make_parts(key, upload, join, inner, whole=whole)
+            found = self._parts_crc64(key, upload, made)
+            if whole:
+                # All sources have been seen by now, and nothing is published yet.
+                self._compare(combined((s.known_crc64, s.size) for s in self._sources), found)
+            reported = self._complete(key, upload, made, crc64)
+        except BaseException:
+            self._storage.abort(key, upload)
+            raise
+        self._storage.ended(key, upload)
+        return found if found is not None else reported
+
+    def _intermediate(self, key: str, join: Join) -> Source:
+        made = self._storage.intermediate(key)
+        self._intermediates.append(made)
+        self._assemble(made, join, None, whole=False)
+        return self._storage.state_of(self._doing, made)
+
+    def _make_parts(
+        self, key: str, upload: str, join: Join, inner: dict[int, Source], *, whole: bool
+    ) -> list[_Made]:
+        def make(number: int, part: Part) -> _Made:
+            if isinstance(part, Upload):
+                return self._upload(key, upload, number, part)
+            if isinstance(part, Copy):
+                source = self._with_state(part.range.source)
+                return self._copy(source, part.range.start, part.range.end, key, upload, number)
+            return self._copy(inner[number], 0, inner[number].size, key, upload, number)
+
+        futures = [self._parts.submit(make, number, part) for number, part in enumerate(join.parts, start=1)]
+        for future in as_completed(futures):
+            made = future.result()
+            if self._advance is not None and whole:
+                self._advance(made.size)
+        return [future.result() for future in futures]
+
+    def _copy(self, source: Source, start: int, end: int, key: str, upload: str, number: int) -> _Made:
+        etag = source.state.etag if source.state else ""
+        made = self._client.copy_part(source.key, etag, start, end, key, upload, number)
+        return _Made(*made, end - start)
+
+    def _upload(self, key: str, upload: str, number: int, part: Upload) -> _Made:
+        with self._storage.uploading:
+            data = b"".join(self._fetches.map(self._fetch, part.ranges))
+            etag, found = self._client.upload_part(key, upload, number, data)
+        crc64 = int(CRC.calc(data))
+        self._compare(crc64, found)
+        return _Made(etag, crc64, len(data))
+
+    def _fetch(self, piece: Range) -> bytes:
+        source = self._sources[piece.source]
+        if piece.size != source.size:
+            source = self._with_state(piece.source)  # ranges of one object must be of one state of it
+        data, state = self._storage.fetch(self._doing, source, Range(0, piece.start, piece.end))
+        if source.state is None:
+            self._sources[piece.source] = source._replace(state=state)
+        return data
+
+    def _with_state(self, number: int) -> Source:
+        source = self._sources[number]
+        if source.state is None:
+            source = self._storage.state_of(self._doing, source.key)
+            if source.size != self._sources[number].size:
+                raise ReplacedError(source.key)
+            self._sources[number] = source
+        return source
+
+    def _parts_crc64(self, key: str, upload: str, made: Sequence[_Made]) -> int | None:
+        """The whole's CRC64 from its parts', asked for where the copies' answers did not tell."""
+        found = combined((part.crc64, part.size) for part in made)
+        if found is None:
+            listed = self._client.part_checksums(key, upload)
+            found = combined((listed.get(number), part.size) for number, part in enumerate(made, start=1))
+        return found
+
+    def _complete(self, key: str, upload: str, made: Sequence[_Made], crc64: int | None) -> int | None:
+        try:
+            return self._client.complete(key, upload, [part.etag for part in made])
+        except NoSuchUploadError:
+            # The answer to an earlier try may have been lost: then the object is there, with our mark; or
+            # another run of the same step has put the same bytes there since.
+            state = self._client.head(key)
+            if state is None or state.size != sum(part.size for part in made):
+                raise
+            if state.token != self._storage.run and (crc64 is None or state.crc64 != crc64):
+                raise
+            return state.crc64
+
+
+def combined(checksums: Iterable[tuple[int | None, int]]) -> int | None:
+    """The CRC64 of pieces joined, from theirs and their sizes in bytes; None if one is not known."""
+    whole = 0
+    for crc64, size in checksums:
+        if size and crc64 is None:
+            return None
+        if size:
+            whole = int(CRC.combine(whole, crc64, size))
+    return whole
