@@ -1,6 +1,5 @@
 """The plan of a multipart upload: OSS's limits kept, the order kept, every byte once."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -35,9 +34,9 @@ def ranges_of(part: Part) -> Iterator[Range]:
                 yield from ranges_of(one)
 
 
-def check_limits(join: Join, copyable: list[bool]) -> None:
+def check_limits(join: Join, copyable: list[bool], limit: int) -> None:
     """What OSS demands of an upload, and of each intermediate one."""
-    assert len(join.parts) <= PARTS_MAX
+    assert len(join.parts) <= limit
     for number, part in enumerate(join.parts, start=1):
         size = parts.part_size(part)
         assert size <= PART_MAX
@@ -49,13 +48,13 @@ def check_limits(join: Join, copyable: list[bool]) -> None:
             case Upload():
                 assert size <= parts.UPLOAD_SIZE, "an uploaded part is held in memory"
             case Join():
-                check_limits(part, copyable)
+                check_limits(part, copyable, limit)
 
 
-def check(sizes: list[int], copyable: list[bool]) -> Join:
+def check(sizes: list[int], copyable: list[bool], limit: int = PARTS_MAX) -> Join:
     """Plan, and check everything that must hold of any plan."""
-    join = parts.plan(sizes, copyable)
-    check_limits(join, copyable)
+    join = parts.plan(sizes, copyable, limit)
+    check_limits(join, copyable, limit)
     position = [0] * len(sizes)
     last = 0
     for piece in ranges_of(join):
@@ -68,19 +67,20 @@ def check(sizes: list[int], copyable: list[bool]) -> Join:
 
 
 @settings(deadline=None)
-@given(st.lists(SOURCE, min_size=1, max_size=60))
-@example([(0, True)])
-@example([(1, True), (PART_MIN, True)])
-@example([(1, True), (2 * PART_MIN - 2, True), (PART_MIN, True)])
-@example([(PART_MIN, False), (PART_MIN, True), (1, True)])
-def test_any_sources(sources: list[tuple[int, bool]]) -> None:
+@given(st.lists(SOURCE, min_size=1, max_size=60), st.sampled_from([PARTS_MAX, PARTS_MAX, 7, 2]))
+@example([(0, True)], PARTS_MAX)
+@example([(1, True), (PART_MIN, True)], PARTS_MAX)
+@example([(1, True), (2 * PART_MIN - 2, True), (PART_MIN, True)], PARTS_MAX)
+@example([(PART_MIN, False), (PART_MIN, True), (1, True)], PARTS_MAX)
+def test_any_sources(sources: list[tuple[int, bool]], limit: int) -> None:
     """A few sources of any sizes, some of them Appendable."""
     sizes, copyable = [size for size, _ in sources], [can for _, can in sources]
-    if sum(sizes) <= TOTAL_MAX and sum(size for size, can in sources if not can) <= 50 * GIB:
-        check(sizes, copyable)
+    uploaded = sum(size for size, can in sources if not can)
+    if sum(sizes) <= limit * PART_MAX and uploaded <= 20 * GIB:
+        check(sizes, copyable, limit)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(
     count=st.sampled_from([9_999, 10_000, 10_001, 20_001, 100_000]),
     pattern=st.lists(st.integers(0, 400 * KIB), min_size=1, max_size=7),
@@ -139,16 +139,3 @@ def test_appendable_sources_are_uploaded() -> None:
     """What the service may refuse to copy goes through the worker, in parts that fit in memory."""
     join = check([10 * MIB, 10 * MIB], [False, True])
     assert [type(part) for part in join.parts] == [Upload, Upload, Upload, Copy]
-
-
-def test_a_hundred_thousand_sources_are_planned_quickly() -> None:
-    """The plan costs a small multiple of making the list of sources."""
-    sizes = [150 * KIB] * 100_000
-    started = time.process_time()
-    made = [Range(number, 0, size) for number, size in enumerate(sizes)]
-    floor = time.process_time() - started
-    started = time.process_time()
-    join = parts.plan(sizes, [True] * len(sizes))
-    assert time.process_time() - started < 100 * max(floor, 0.01)
-    assert len(made) == 100_000
-    assert any(isinstance(part, Join) for part in join.parts)

@@ -17,7 +17,7 @@ from .errors import EXIT_CODES, AggregationError, Interrupted, WrongUsageError, 
 from .layout import MAX_DIGITS, Layout
 from .location import Location
 from .steps import Done
-from .storage import Storage, open_storage
+from .storage import Settings, Storage, open_storage
 
 DEFAULT_ROOT = "/mnt/vol/aggregation-demo"
 
@@ -163,11 +163,13 @@ class Job:
         ConfigurationError: the root cannot be opened.
     """
 
-    def __init__(self, *, root: Location, checksum: bool, summary_file: str | None) -> None:
+    def __init__(
+        self, *, root: Location, settings: Settings, checksum: bool, summary_file: str | None
+    ) -> None:
         self.layout = Layout()
         self.checksum = checksum
         self._summary_file = summary_file
-        self.storage: Storage = open_storage(root)
+        self.storage: Storage = open_storage(root, settings)
 
     def show(self, lines: list[str]) -> None:
         """Lines for a person: left out where lines are for a machine."""
@@ -246,13 +248,35 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         type=Root(),
         default=DEFAULT_ROOT,
         envvar="AGGREGATION_ROOT",
-        help="The directory that holds the levels and the result.",
+        help="The directory, or the URL (oss://BUCKET/PREFIX), that holds the levels and the result.",
     )
     @option(
         "--checksum",
         is_flag=True,
         envvar="AGGREGATION_CHECKSUM",
         help="Compute the CRC64 of what is written even where the kernel could copy faster without.",
+    )
+    @option(
+        "--verify",
+        is_flag=True,
+        envvar="AGGREGATION_VERIFY",
+        help="Read the target back and compare it with its sources.",
+    )
+    @option(
+        "--parallel",
+        type=COUNT,
+        default=Settings().parallel,
+        envvar="AGGREGATION_PARALLEL",
+        metavar="P",
+        help="How many requests to an object store are under way at a time.",
+    )
+    @option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        default=Settings().timeout,
+        envvar="AGGREGATION_TIMEOUT",
+        metavar="SECONDS",
+        help="How long a request that fails for a passing reason is tried again.",
     )
     @option(
         "--log-format",
@@ -280,8 +304,18 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         help="Show the traceback of an error.",
     )
     @functools.wraps(function)
-    def wrapper(*, root: Location, checksum: bool, summary_file: str | None, **options: object) -> None:
-        work = Job(root=root, checksum=checksum, summary_file=summary_file)
+    def wrapper(
+        *,
+        root: Location,
+        checksum: bool,
+        verify: bool,
+        parallel: int,
+        timeout: float,
+        summary_file: str | None,
+        **options: object,
+    ) -> None:
+        settings = Settings(parallel=parallel, timeout=timeout, verify=verify)
+        work = Job(root=root, settings=settings, checksum=checksum, summary_file=summary_file)
         try:
             try:
                 function(work, **options)
@@ -324,6 +358,9 @@ def main(script: click.Command) -> NoReturn:
         exit_code = interruption.exit_code
         name = signal.Signals(interruption.signum).name
         console.complain(f"{name}: stopped; temporaries are removed and the target is as it was", exit_code)
+        # Threads may still wait for answers to requests that nobody needs any more; a normal exit would join
+        # them, past the grace period that Kubernetes leaves.
+        os._exit(exit_code)
     sys.exit(exit_code)
 
 

@@ -27,7 +27,7 @@ from .errors import (
 )
 from .layout import Temporary, parse_temporary
 from .mounts import is_remote, what_is_mounted
-from .storage import Advance, Entry, Written, describe
+from .storage import Advance, Entry, Settings, Written, describe
 
 STALE_SECONDS = 3600
 """A temporary whose writer cannot be asked for is a leftover when nothing was written to it for so long."""
@@ -48,8 +48,9 @@ _TARGET_ERRORS = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
 class LocalStorage:
     """The files under a directory. See Storage for what each method promises."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, settings: Settings = Settings()) -> None:  # noqa: B008 - it is frozen
         self._root = root
+        self._verify = settings.verify
         self._token = os.urandom(4).hex()
         self._serial = 0
         self._host = _host()
@@ -111,6 +112,7 @@ class LocalStorage:
         opened = _Sources(self, doing, sources)
         try:
             with _NewFile(self, doing, target) as new:
+                checksum = checksum or self._verify
                 appender = fastcopy.Appender(new.descriptor, checksum=checksum, advance=advance)
                 source = new.path
                 try:
@@ -123,10 +125,13 @@ class LocalStorage:
                     raise from_os_error(error, doing, place, writing=on_target) from error
                 new.sync()
                 way = appender.way()
+                if self._verify:
+                    new.compare(appender.crc64)
                 new.publish(appender.size)
         finally:
             opened.close()
-        return Written(appender.size, appender.crc64, way, 0, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return Written(appender.size, appender.crc64, way, 0, seconds, True if self._verify else None)
 
     def write(self, target: str, data: bytes) -> None:
         """Through a temporary file, as `concatenate`."""
@@ -346,6 +351,21 @@ class _NewFile:
         except OSError as error:
             if error.errno not in _NO_SYNC:
                 raise from_os_error(error, self.doing, self.path, writing=True) from error
+
+    def compare(self, crc64: int | None) -> None:
+        """Read the file back, past this machine's cache where it can be, and compare its CRC64."""
+        calculate = fastcopy.crc64_function()
+        found = 0
+        try:
+            os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            with open(self._temporary, "rb", buffering=0) as file:
+                while block := file.read(_COMPARE_BYTES):
+                    found = calculate(block, found)
+        except OSError as error:
+            raise from_os_error(error, self.doing, self.path, writing=True) from error
+        if found != crc64:
+            why = f"what was written has CRC64 {found}, what was read {crc64}"
+            raise IntegrityError(self.doing, why, "run again; if it stays, check the disk or the mount")
 
     def publish(self, size: int) -> None:
         """Close, check that the file has `size` bytes, rename it to the target, sync the folder."""

@@ -170,7 +170,8 @@ class OssStorage:
         sources = self._look_up(doing, names)
         sizes = [source.size for source in sources]
         try:
-            join = parts.plan(sizes, [not (source.state and source.state.appendable) for source in sources])
+            copyable = [not (source.state and source.state.appendable) for source in sources]
+            join = parts.plan(sizes, copyable, self.settings.max_parts)
         except ValueError as error:
             raise RefusedError(doing, str(error), "merge fewer files into one object") from error
         total = sum(sizes)

@@ -38,6 +38,9 @@ READ_SECONDS = 120
 _SKEW_SECONDS = 900
 """How far OSS lets this clock be from its own."""
 
+_PAGE = 1000
+"""Names in one answer of a listing: the most that OSS gives, ten times oss2's default."""
+
 _BACKOFF_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 10.0
 
@@ -138,7 +141,9 @@ class OssClient:
         def send() -> ObjectState | None:
             try:
                 result = self.bucket.head_object(key)
-            except oss2.exceptions.NotFound:
+            except oss2.exceptions.NotFound as error:
+                if error.code == "NoSuchBucket":
+                    raise
                 return None
             return _state(result.headers)
 
@@ -321,9 +326,9 @@ class OssClient:
         self.call("DeleteObject", key, lambda: self.bucket.delete_object(key))
 
     def delete_many(self, keys: Sequence[str]) -> None:
-        """Delete objects, a thousand a request. Idempotent."""
-        for start in range(0, len(keys), 1000):
-            batch = list(keys[start : start + 1000])
+        """Delete objects, 1,000 a request. Idempotent."""
+        for start in range(0, len(keys), _PAGE):
+            batch = list(keys[start : start + _PAGE])
             self.call("DeleteMultipleObjects", batch[0], partial(self.bucket.batch_delete_objects, batch))
 
     class Unfinished(NamedTuple):
@@ -408,8 +413,9 @@ _TRANSPORT_ERRORS = (
 class _Listing(ossfs.OSSFileSystem):  # type: ignore[misc]  # ossfs ships no types
     """ossfs, for listing through the client's own bucket: its credentials, region, connections and timeouts.
 
-    ossfs by itself goes on anonymously without a key, knows no V4 signature, and shows a listing that is
-    denied as an empty one. One object a listing: it cannot work without its cache, which must not be old.
+    ossfs by itself goes on anonymously without a key, knows no V4 signature, asks for 100 names at a time,
+    and shows a listing that is denied as an empty one. One object a listing: it cannot work without its
+    cache, which must not be old.
     """
 
     cachable = False
@@ -422,9 +428,13 @@ class _Listing(ossfs.OSSFileSystem):  # type: ignore[misc]  # ossfs ships no typ
         del bucket_name, connect_timeout
         return self._bucket
 
-    def _get_object_info_list(self, *arguments: Any) -> list[dict[str, Any]]:
+    def _get_object_info_list(
+        self, bucket_name: str, prefix: str, delimiter: str, connect_timeout: int | None
+    ) -> list[dict[str, Any]]:
+        del connect_timeout
         try:
-            return list(super()._get_object_info_list(*arguments))
+            found = oss2.ObjectIterator(self._bucket, prefix=prefix, delimiter=delimiter, max_keys=_PAGE)
+            return [self._transfer_object_info_to_dict(bucket_name, entry) for entry in found]
         except oss2.exceptions.AccessDenied as error:
             raise PermissionError(str(error.request_id)) from error
 
@@ -434,7 +444,7 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 ships no types
 
     def part_list(self, key: str, upload: str, after: str) -> ET.Element:
         """ListParts, as it came: its parts' HashCrc64ecma is what oss2 leaves out."""
-        params = {"uploadId": upload, "max-parts": "1000", "part-number-marker": after or "0"}
+        params = {"uploadId": upload, "max-parts": str(_PAGE), "part-number-marker": after or "0"}
         answer = self._do("GET", self.bucket_name, key, params=params)
         return ET.fromstring(answer.read())  # noqa: S314 - the service is trusted with the credentials too
 
@@ -454,7 +464,8 @@ def _translated(error: oss2.exceptions.OssError, doing: str) -> Exception:
         return MissingInputError(doing, where, "write the object, or run the step that makes it")
     if error.status < 0:  # oss2's own complaint about what it was given; nothing was sent
         return ConfigurationError(doing, str(error.body), _DENIED)
-    if error.status in (401, 403) or error.code in _DENIED_CODES:
+    denied = error.status in (401, 403) or error.code in _DENIED_CODES
+    if denied or "signing region" in error.message:
         return ConfigurationError(doing, where, _DENIED)
     return RefusedError(doing, f"{where}: {error.message}", "look the code up in OSS's documents")
 

@@ -80,26 +80,28 @@ def copied_size(part: Part) -> int:
     return sum(copied_size(inner) for inner in part.parts)
 
 
-def plan(sizes: Sequence[int], copyable: Sequence[bool]) -> Join:
+def plan(sizes: Sequence[int], copyable: Sequence[bool], limit: int = PARTS_MAX) -> Join:
     """The parts that make the sources' bytes, in their order, each byte once.
 
     `sizes` are the sources' bytes; a source that is not `copyable` (an Appendable object) is uploaded whole.
+    `limit` is the most parts that an upload may have.
 
     Raises:
         ValueError: together they are larger than an object can be.
     """
     total = sum(sizes)
-    if total > TOTAL_MAX:
-        raise ValueError(f"{total} bytes are more than the {TOTAL_MAX} of the largest object")
-    return _join([Range(number, 0, size) for number, size in enumerate(sizes) if size], copyable, total)
+    largest = limit * PART_MAX
+    if total > largest:
+        raise ValueError(f"{total} bytes are more than the {largest} of the largest object")
+    return _join([Range(number, 0, size) for number, size in enumerate(sizes) if size], copyable, limit)
 
 
-def _join(ranges: Sequence[Range], copyable: Sequence[bool], total: int) -> Join:
+def _join(ranges: Sequence[Range], copyable: Sequence[bool], limit: int) -> Join:
     parts = _parts(ranges, copyable, COPY_SIZE)
-    if len(parts) > PARTS_MAX:
+    if len(parts) > limit:
         parts = _parts(ranges, copyable, PART_MAX)
-    if len(parts) > PARTS_MAX:
-        parts = _cells(ranges, copyable, total, len(parts))
+    if len(parts) > limit:
+        parts = _cells(ranges, copyable, limit, len(parts))
     return Join(tuple(parts))
 
 
@@ -147,13 +149,14 @@ def _split(piece: Range, size: int) -> list[Range]:
     return [Range(piece.source, *pair) for pair in pairwise(borders)]
 
 
-def _cells(ranges: Sequence[Range], copyable: Sequence[bool], total: int, expected: int) -> list[Part]:
-    """The ranges as at most PARTS_MAX cells of equal size (the last may be less), each one part.
+def _cells(ranges: Sequence[Range], copyable: Sequence[bool], limit: int, expected: int) -> list[Part]:
+    """The ranges as at most `limit` cells of equal size (the last may be less), each one part.
 
     Cells of half the limit's parts on average leave most of them one plain join; one that is still too full
     is cut again.
     """
-    count = max(-(-total // PART_MAX), min(PARTS_MAX, -(-2 * expected // PARTS_MAX)), 2)
+    total = sum(piece.size for piece in ranges)
+    count = max(-(-total // PART_MAX), min(limit, -(-2 * expected // limit)), 2)
     size = max(-(-total // count), PART_MIN)
     cells: list[list[Range]] = [[]]
     room = size
@@ -167,12 +170,12 @@ def _cells(ranges: Sequence[Range], copyable: Sequence[bool], total: int, expect
             room = size
         cells[-1].append(rest)
         room -= rest.size
-    return [_cell(cell, copyable) for cell in cells if any(piece.size for piece in cell)]
+    return [_cell(cell, copyable, limit) for cell in cells if any(piece.size for piece in cell)]
 
 
-def _cell(ranges: Sequence[Range], copyable: Sequence[bool]) -> Part:
+def _cell(ranges: Sequence[Range], copyable: Sequence[bool], limit: int) -> Part:
     ranges = [piece for piece in ranges if piece.size]
     if len(ranges) == 1 and copyable[ranges[0].source]:
         return Copy(ranges[0])
-    join = _join(ranges, copyable, sum(piece.size for piece in ranges))
+    join = _join(ranges, copyable, limit)
     return join.parts[0] if len(join.parts) == 1 else join

@@ -18,20 +18,19 @@ def read_ahead(
 ) -> Iterator[Fetched]:
     """What `fetch` gives for each piece, in order, with at most `parallel` pieces fetched or waiting.
 
-    The first failure is raised in its piece's place. Leaving the iterator waits for what is under way.
+    The first failure is raised in its piece's place. Leaving early does not wait for what is under way.
     """
     waiting: deque[Future[Fetched]] = deque()
     rest = iter(pieces)
-    with ThreadPoolExecutor(parallel, thread_name_prefix="read-ahead") as pool:
-        try:
-            waiting.extend(pool.submit(fetch, piece) for piece in islice(rest, parallel))
-            while waiting:
-                fetched = waiting.popleft().result()
-                waiting.extend(pool.submit(fetch, piece) for piece in islice(rest, 1))
-                yield fetched
-        finally:
-            for future in waiting:
-                future.cancel()
+    pool = ThreadPoolExecutor(parallel, thread_name_prefix="read-ahead")
+    try:
+        waiting.extend(pool.submit(fetch, piece) for piece in islice(rest, parallel))
+        while waiting:
+            fetched = waiting.popleft().result()
+            waiting.extend(pool.submit(fetch, piece) for piece in islice(rest, 1))
+            yield fetched
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def blocks(size: int) -> Iterator[tuple[int, int]]:

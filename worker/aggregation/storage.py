@@ -17,6 +17,8 @@ class Settings(NamedTuple):
     """Requests under way at a time."""
     timeout: float = 120.0
     """Seconds for which a request that fails is tried again."""
+    max_parts: int = 10_000
+    """Parts of a multipart upload, at most: OSS's limit."""
     verify: bool = False
     """Read what was written back, and compare."""
 
@@ -140,7 +142,7 @@ def open_storage(location: Location, settings: Settings = Settings()) -> Storage
     if not location.protocol:
         from .local import LocalStorage  # noqa: PLC0415 - a store is imported when a root asks for it
 
-        return LocalStorage(location.path)
+        return LocalStorage(location.path, settings)
     if location.protocol == "oss":
         from .oss import OssStorage  # noqa: PLC0415
 
