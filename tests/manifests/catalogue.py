@@ -1,0 +1,37 @@
+"""The manifests as the tests take them: loaded once, and submitted by their file's name."""
+
+from pathlib import Path
+
+from conftest import REPOSITORY
+from manifests.expansion import Manifest, Run, Stage, effective_spec, expand, load
+
+FOLDER = REPOSITORY / "manifests"
+TUTORIAL = Path(__file__).parent / "tutorial"
+FILES = sorted(FOLDER.glob("*.yaml"))
+DOCUMENTS = [(path, document) for path in FILES for document in load(path)]
+LIBRARY = [document for _, document in DOCUMENTS if document["kind"] == "WorkflowTemplate"]
+RUNNABLE = {path.name: doc for path, doc in DOCUMENTS if doc["kind"] in ("Workflow", "WorkflowTemplate")}
+
+
+def parameters_of(document: Manifest) -> dict[str, str | None]:
+    """A document's workflow parameters and their defaults, those of its template included."""
+    declared = effective_spec(document, LIBRARY)["arguments"]["parameters"]
+    return {item["name"]: item.get("value") for item in declared}
+
+
+def submit(
+    name: str,
+    parameters: dict[str, str] | None = None,
+    *,
+    folder: Path = FOLDER,
+    run: Run | None = None,
+    entrypoint: str | None = None,
+) -> list[Stage]:
+    """The stages of a manifest, all at once."""
+    document = RUNNABLE[name] if folder == FOLDER else load(folder / name)[0]
+    return list(expand(document, LIBRARY, parameters, run=run, entrypoint=entrypoint))
+
+
+def commands(stages: list[Stage]) -> list[list[str]]:
+    """The command lines of each stage that has pods."""
+    return [[" ".join(pod.command) for pod in stage.pods] for stage in stages if stage.pods]

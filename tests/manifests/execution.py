@@ -1,0 +1,101 @@
+"""Runs the commands of expanded pods on this machine, with a directory in the place of their volume."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import conftest
+from manifests.expansion import Outputs, Pod
+
+DEFAULT_ROOT = "/mnt/vol/aggregation-demo"
+"""What the worker takes where a pod says nothing."""
+
+_IN_ONE_PROCESS = """
+import json, os, runpy, sys
+for command, variables in json.load(sys.stdin):
+    os.environ.update(variables)
+    sys.argv = command
+    try:
+        runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            sys.exit(f"{command} ended with {end.code}")
+    for name in variables:
+        del os.environ[name]
+"""
+
+
+class Cluster:
+    """A volume, and processes in the place of pods."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.volume = folder / "volume"
+        self.volume.mkdir()
+
+    def run(self, pod: Pod) -> Outputs:
+        """Run one pod as a process and return what Argo would hand on."""
+        places = self._places(pod)
+        done = subprocess.run(
+            _command(pod),
+            cwd=conftest.WORKER,
+            env=conftest.environment(**_variables(pod, places)),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{pod.command} ended with {done.returncode}: {done.stderr}"
+        files = {output.parameter: Path(_moved(output.path, places)) for output in pod.outputs}
+        contents = {name: path.read_text().removesuffix("\n") for name, path in files.items()}
+        return Outputs(done.stdout.removesuffix("\n"), contents)
+
+    def run_each(self, pods: Iterable[Pod]) -> None:
+        """Run each pod as a process of its own, two at a time."""
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(self.run, pods))
+
+    def run_together(self, pods: Iterable[Pod]) -> None:
+        """Run pods one after the other in a single process: the same scripts without the start-up of each."""
+        calls = [(_command(pod)[1:], _variables(pod, self._places(pod))) for pod in pods]
+        done = subprocess.run(
+            [sys.executable, "-c", _IN_ONE_PROCESS],
+            cwd=conftest.WORKER,
+            env=conftest.environment(),
+            input=json.dumps(calls),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def _places(self, pod: Pod) -> dict[str, Path]:
+        """Where each mount is on this machine: the claim is shared, all else is a pod's own."""
+        return {
+            path: self.volume
+            if volume == "workdir"
+            else Path(tempfile.mkdtemp(prefix="scratch-", dir=self._folder))
+            for path, volume in pod.mounts
+        }
+
+
+def _variables(pod: Pod, places: Mapping[str, Path]) -> dict[str, str]:
+    variables = {"AGGREGATION_ROOT": DEFAULT_ROOT} | dict(pod.environment)
+    return {name: _moved(value, places) for name, value in variables.items()}
+
+
+def _moved(path: str, places: Mapping[str, Path]) -> str:
+    for mount, place in places.items():
+        if path == mount or path.startswith(f"{mount}/"):
+            return f"{place}{path.removeprefix(mount)}"
+    return path
+
+
+def _command(pod: Pod) -> list[str]:
+    assert pod.command[0] == "python3", pod.command
+    return [sys.executable, *pod.command[1:]]

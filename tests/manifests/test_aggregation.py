@@ -1,0 +1,242 @@
+"""Any number of files, any fan-in, any depth, on a volume or on OSS: the shapes beyond the tutorial's."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aggregation import tree
+from manifests.catalogue import LIBRARY, RUNNABLE, commands, parameters_of, submit
+from manifests.execution import Cluster
+from manifests.expansion import Manifest, ManifestError, Outputs, Pod, SecretKey, Stage, expand
+
+REQUIRED = {"bucket": "my-bucket"}
+"""Workflow parameters that have no default on purpose."""
+
+
+def planner(files: int) -> Any:
+    """What plan.py answers where level 1 holds `files` files, by arithmetic of its own."""
+
+    def run(pod: Pod) -> Outputs:
+        assert pod.command[:2] == ("python3", "plan.py")
+        held = int(pod.command[4]) if pod.command[3:4] == ("--files",) else files
+        return Outputs(json.dumps(list(range(math.ceil(held / 2)))), {"summary": json.dumps({"files": held})})
+
+    return run
+
+
+def shape(files: int, fan_in: int, width: int, **more: str) -> dict[str, str]:
+    """The template's parameters."""
+    return {"files": str(files), "fan-in": str(fan_in), "final-width": str(width), **more}
+
+
+def planned(files: int, fan_in: int, width: int) -> Iterator[list[str]]:
+    """The commands of each level by the worker's own arithmetic."""
+    level = 1
+    while files > width:
+        groups = tree.group_count(files, fan_in)
+        yield [
+            f"python3 process.py {group} {level} --files {files} --fan-in {fan_in}" for group in range(groups)
+        ]
+        files, level = groups, level + 1
+    yield [f"python3 merge.py {files} --level {level}"]
+
+
+@pytest.mark.parametrize(("name", "document"), RUNNABLE.items(), ids=RUNNABLE)
+def test_every_default_runs(name: str, document: Manifest) -> None:
+    """A manifest submitted as it stands gives pods, up to parameters that must be given."""
+    given = {key: REQUIRED[key] for key, value in parameters_of(document).items() if value is None}
+    stages = list(expand(document, LIBRARY, given, run=planner(32)))
+    assert commands(stages)[-1] == ["python3 prepare.py 32"] or commands(stages)[-1][0].startswith(
+        "python3 merge.py 8"
+    ), name
+
+
+@pytest.mark.parametrize("width", [1, 8])
+@pytest.mark.parametrize("fan_in", [2, 3, 4, 16])
+def test_every_level_has_the_groups_of_the_trees_arithmetic(fan_in: int, width: int) -> None:
+    """For 1 to 130 files: the commands are the plan's, no loop is empty, one step a level is skipped."""
+    for files in range(1, 131):
+        stages = submit("aggregation.yaml", shape(files, fan_in, width))
+        plan = list(planned(files, fan_in, width))
+        assert commands(stages) == plan, files
+        skipped = [name for stage in stages for name in stage.skipped]
+        assert skipped == ["merge-data"] * (len(plan) - 1) + ["reduce"]
+
+
+def test_small_shapes_make_the_concatenation(tmp_path: Path) -> None:
+    """The commands of many shapes, executed, join every file once and in order, empty and binary ones too."""
+    cluster = Cluster(tmp_path)
+    wanted, pods = {}, []
+    for files in (1, 2, 3, 5, 8, 9, 16, 17, 33):
+        for fan_in in (2, 3, 4, 16):
+            folder = f"{files}-{fan_in}"
+            contents = [bytes([number, 10, 255]) * (number % 3) for number in range(files)]
+            level = cluster.volume / folder / "l1"
+            level.mkdir(parents=True)
+            for number, content in enumerate(contents):
+                (level / f"{number}.txt").write_bytes(content)
+            wanted[folder] = b"".join(contents)
+            stages = submit("aggregation.yaml", shape(files, fan_in, 4, dir=folder))
+            pods += [pod for stage in stages for pod in stage.pods]
+    cluster.run_together(pods)
+    assert {folder: (cluster.volume / folder / "result.txt").read_bytes() for folder in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("files", "fan_in", "width", "lines"),
+    [
+        pytest.param(1, 2, 8, ["merge.py 1 --level 1"], id="one file"),
+        pytest.param(8, 2, 8, ["merge.py 8 --level 1"], id="as many as the final width"),
+        pytest.param(
+            9, 16, 8, ["process.py 0 1 --files 9 --fan-in 16", "merge.py 1 --level 2"], id="one short group"
+        ),
+        pytest.param(
+            2, 2, 0, ["process.py 0 1 --files 2 --fan-in 2", "merge.py 1 --level 2"], id="final width 0 is 1"
+        ),
+        pytest.param(40, 1, 8, ["merge.py 40 --level 1"], id="fan-in 1 reduces nothing"),
+        pytest.param(40, 0, 8, ["merge.py 40 --level 1"], id="fan-in 0 reduces nothing"),
+    ],
+)
+def test_edges_go_straight_to_the_merge(files: int, fan_in: int, width: int, lines: list[str]) -> None:
+    """Where there is little or nothing to reduce, the recursion ends at once."""
+    stages = commands(submit("aggregation.yaml", shape(files, fan_in, width)))
+    assert stages == [[f"python3 {line}"] for line in lines]
+
+
+def test_the_sister_example_comes_out_by_parameters_alone() -> None:
+    """512 files in five levels: 256, 128, 64, 32 and 16 merges, then merge.py 16 over l6."""
+    stages = commands(submit("aggregation.yaml", shape(512, 2, 16)))
+    assert [len(stage) for stage in stages] == [256, 128, 64, 32, 16, 1]
+    assert stages[-1] == ["python3 merge.py 16 --level 6"]
+
+
+def test_the_thin_workflow_is_the_template() -> None:
+    """aggregate.yaml runs what the template runs, with the same defaults, and repeats none of its spec."""
+    assert submit("aggregate.yaml") == submit("aggregation.yaml")
+    given = shape(1000, 16, 8, dir="tiles")
+    assert submit("aggregate.yaml", given) == submit("aggregation.yaml", given)
+    assert RUNNABLE["aggregate.yaml"]["spec"].keys() == {
+        "workflowTemplateRef",
+        "arguments",
+        "synchronization",
+    }
+    thin = {
+        item["name"]: item["value"] for item in RUNNABLE["aggregate.yaml"]["spec"]["arguments"]["parameters"]
+    }
+    assert thin.items() <= parameters_of(RUNNABLE["aggregation.yaml"]).items()
+
+
+@pytest.mark.parametrize("name", ["aggregation.yaml", "aggregation-oss.yaml"])
+def test_the_templates_keep_to_what_v3_4_knows(name: str) -> None:
+    """No field that came later: v3.4's CLI refuses the file for one, and its controller the workflow."""
+    assert keys(RUNNABLE[name]) & {"mutexes", "semaphores", "deleteDelayDuration", "cap", "database"} == set()
+
+
+def keys(value: Any) -> set[str]:
+    """All the keys anywhere in a value."""
+    if isinstance(value, dict):
+        return set(value) | {key for item in value.values() for key in keys(item)}
+    return {key for item in value for key in keys(item)} if isinstance(value, list) else set()
+
+
+OSS_SECRETS = {
+    SecretKey("OSS_ACCESS_KEY_ID", "oss-secret", "akId", optional=True),
+    SecretKey("OSS_ACCESS_KEY_SECRET", "oss-secret", "akSecret", optional=True),
+    SecretKey("OSS_SESSION_TOKEN", "oss-secret", "securityToken", optional=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "sister"),
+    [("aggregation-oss.yaml", "aggregation.yaml"), ("process-data-oss.yaml", "process-data.yaml")],
+)
+def test_the_oss_variant_runs_the_same_commands_without_a_volume(name: str, sister: str) -> None:
+    """Other storage, same pods: the root is a bucket, the keys come from a Secret, nothing is mounted."""
+    stages = submit(name, REQUIRED)
+    assert commands(stages) == commands(submit(sister))
+    for pod in (pod for stage in stages for pod in stage.pods):
+        assert (
+            dict(pod.environment).items()
+            >= {
+                "AGGREGATION_ROOT": "oss://my-bucket/aggregation-demo",
+                "OSS_ENDPOINT": "https://oss-cn-hangzhou-internal.aliyuncs.com",
+                "OSS_REGION": "cn-hangzhou",
+            }.items()
+        )
+        assert set(pod.secrets) == OSS_SECRETS
+        assert pod.mounts == (("/tmp", "tmp"),)
+    assert not [pod for stage in submit(sister) for pod in stage.pods if pod.secrets]
+
+
+@pytest.mark.parametrize("name", ["aggregation-oss.yaml", "process-data-oss.yaml"])
+def test_the_bucket_must_be_named(name: str) -> None:
+    """A bucket has no default: `argo submit` refuses before a pod starts."""
+    with pytest.raises(ManifestError, match="'bucket' has no value"):
+        submit(name)
+
+
+@pytest.mark.parametrize("name", ["aggregation-oss.yaml", "process-data-oss.yaml"])
+def test_another_secret_or_none_may_be_named(name: str) -> None:
+    """`secret` names the Secret of the keys; with RRSA it names none that exists."""
+    pods = [pod for stage in submit(name, REQUIRED | {"secret": "none"}) for pod in stage.pods]
+    assert {key.secret for pod in pods for key in pod.secrets} == {"none"}
+
+
+def test_the_oss_tutorial_prepares_its_own_data() -> None:
+    """`--entrypoint prepare-data` writes as many objects as the pipeline reads."""
+    stages = submit("process-data-oss.yaml", REQUIRED | {"numbers": "15"}, entrypoint="prepare-data")
+    assert commands(stages) == [["python3 prepare.py 30"]]
+
+
+def test_with_items_is_the_tutorials_25_commands(tmp_path: Path) -> None:
+    """The lists of items are the tutorial's loops, and their commands make the result."""
+    stages = submit("process-data-with-items.yaml")
+    assert commands(stages) == commands(submit("process-data.yaml"))
+    letters = prepared(cluster := Cluster(tmp_path), 32)
+    cluster.run_together(pod for stage in stages for pod in stage.pods)
+    assert result(cluster) == letters
+
+
+@pytest.mark.parametrize("files", [1, 2, 3, 4, 5, 31, 32, 33, 100])
+def test_with_param_takes_any_count_that_is_there(files: int) -> None:
+    """The lists come from the planner, and each pod knows how many files its level holds."""
+    stages = submit("process-data-with-param.yaml", run=planner(files))
+    first, second = math.ceil(files / 2), math.ceil(math.ceil(files / 2) / 2)
+    assert commands(stages) == [
+        ["python3 plan.py 1"],
+        [f"python3 process.py {number} 1" for number in range(first)],
+        [f"python3 plan.py 2 --files {first}"],
+        [f"python3 process.py {number} 2" for number in range(second)],
+        [f"python3 merge.py {second}"],
+    ]
+    told = [{dict(pod.environment)["AGGREGATION_FILES"] for pod in stages[index].pods} for index in (1, 3)]
+    assert told == [{str(files)}, {str(first)}]
+    assert dict(stages[4].pods[0].environment)["AGGREGATION_LEVEL"] == "3"
+
+
+@pytest.mark.parametrize("files", [31, 32])
+def test_with_param_makes_the_result(files: int, tmp_path: Path) -> None:
+    """The planner counts what is there, and what it prints drives the pods to the result."""
+    letters = prepared(cluster := Cluster(tmp_path), files)
+    stages: Iterator[Stage] = expand(RUNNABLE["process-data-with-param.yaml"], LIBRARY, run=cluster.run)
+    for stage in stages:
+        if "plan.py" not in stage.pods[0].command:
+            cluster.run_together(stage.pods)
+    assert result(cluster) == letters
+
+
+def prepared(cluster: Cluster, files: int) -> bytes:
+    """Run prepare-data.yaml and return all its letters."""
+    stages = submit("prepare-data.yaml", {"files": str(files)})
+    cluster.run_together(pod for stage in stages for pod in stage.pods)
+    level = cluster.volume / "aggregation-demo" / "l1"
+    return b"".join((level / f"{number}.txt").read_bytes() for number in range(files))
+
+
+def result(cluster: Cluster) -> bytes:
+    """The result of the tutorial's directory."""
+    return (cluster.volume / "aggregation-demo" / "result.txt").read_bytes()
