@@ -33,7 +33,7 @@ ENV PATH=/opt/aggregation:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbi
 
 # The base image has no compiled standard library, and a read-only root file system never gets one: a fresh pod
 # would compile all that it imports, at each start. Compiled here is what the worker imports, and no more.
-RUN python3 -c "import sys, py_compile, process, merge, prepare, pipeline, ossfs, json, traceback; \
+RUN python3 -c "import sys, py_compile, process, merge, prepare, pipeline, plan, aggregation.oss, aggregation.remote, json, traceback; \
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
     files = {getattr(module, '__file__', None) or '' for module in sys.modules.values()}; \
     [py_compile.compile(f, invalidation_mode=mode) for f in files if f.startswith('/usr/local/lib/python3.11/')]"

@@ -1,9 +1,11 @@
 """The README as a program: its console blocks are run, its tables compared with the code."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,6 +13,7 @@ import pytest
 
 from aggregation.errors import EXIT_CODES
 from conftest import REPOSITORY, WORKER, environment
+from oss_server import OssServer
 
 README = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -20,6 +23,8 @@ VARYING = [
     (r"\b\d+(\.\d+)?(ms|s)\b", "TIME"),
     (r"\b\d+\.\d{3} s\b", "TIME"),
     (r"\bbytes: [A-Z]+\b", "bytes: LETTERS"),
+    (r"\bCRC64 \d+", "CRC64 NUMBER"),
+    (r"\(request \w+\)", "(request ID)"),
     (r"/tmp/tmp\.\w+", "/tmp/DIR"),
     (r" +", " "),
 ]
@@ -48,10 +53,23 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def closing() -> Iterator[contextlib.ExitStack]:
+    """Closes at the end of a test what the test opened."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
-def test_console_blocks(block: str, checkout: Path) -> None:
+def test_console_blocks(block: str, checkout: Path, closing: contextlib.ExitStack) -> None:
     """Each command of a console block prints what the README shows below it."""
     shutil.rmtree("/tmp/aggregation-demo", ignore_errors=True)
+    if "OSS_ENDPOINT" in block:
+        server = OssServer(
+            ["demo"], access_key_id="demo-access-key-id", access_key_secret="demo-access-key-secret"
+        )
+        closing.enter_context(server)
+        block = block.replace("http://127.0.0.1:9000", server.endpoint)
     commands = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
     assert commands
     marker = "-- end of command --"

@@ -184,6 +184,14 @@ class Job:
         """
         fields = summary_fields(done)
         console.say(summary_line(done), fields)
+        self.summarise(fields)
+
+    def summarise(self, fields: dict[str, object]) -> None:
+        """Write the summary file, if one is asked for.
+
+        Raises:
+            AggregationError: it cannot be written; the target is complete all the same.
+        """
         if self._summary_file is not None:
             import json  # noqa: PLC0415 - 5 ms of start-up that only a summary file needs
 

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Prints the groups of a level, for a workflow that fans out over them."""
+
+import json
+
+import click
+
+from aggregation import cli, steps, tree
+from aggregation.errors import WrongUsageError
+
+RESULT_MAX = 256_000
+"""Bytes of a step's output (outputs.result) that Argo keeps: the last 256 kB, so a longer list loses its
+start."""
+
+
+@cli.command(
+    """Print the numbers of LEVEL's groups as a JSON list: [0,1,2], one process.py each.
+
+    The files are counted, unless --files says how many there are. Argo's withParam takes the list from
+    stdout, which holds nothing else. A list that Argo would cut short, over 256 kB, is refused: raise
+    --fan-in, or use the template aggregation.yaml, which needs no list.
+    """
+)
+@click.argument("level", type=cli.NUMBER)
+@cli.option(
+    "--files",
+    type=cli.COUNT,
+    envvar="AGGREGATION_FILES",
+    metavar="N",
+    show_default="what LEVEL holds",
+    help="How many files LEVEL holds.",
+)
+@cli.fan_in_option
+@cli.job
+def plan(job: cli.Job, level: int, files: int | None, fan_in: int) -> None:
+    """Count, print."""
+    if files is None:
+        files = steps.count_files(job.storage, job.layout, level)
+    groups = tree.group_count(files, fan_in)
+    text = json.dumps(list(range(groups)), separators=(",", ":"))
+    if len(text) > RESULT_MAX:
+        raise WrongUsageError(
+            f"planning {groups} groups of l{level}",
+            f"the list has {len(text)} bytes, and Argo keeps {RESULT_MAX}",
+            "raise --fan-in, or use aggregation.yaml",
+        )
+    cli.console.print([text])
+    job.summarise({"step": "plan", "level": level, "files": files, "fan_in": fan_in, "groups": groups})
+
+
+if __name__ == "__main__":
+    cli.main(plan)
