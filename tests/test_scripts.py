@@ -137,7 +137,7 @@ def test_merge_level_and_output(run: Script, root: Path) -> None:
         ("process.py", [" 1", "1"], "' 1' is not a whole number"),
         ("process.py", ["", "1"], "'' is not a whole number"),
         ("process.py", ["\u0663", "1"], "is not a whole number"),
-        ("process.py", ["9" * 101, "1"], "101 digits"),
+        ("process.py", ["9" * 101, "1"], "101 digits, and 100 are the most"),
         ("process.py", ["1"], "Missing argument 'LEVEL'"),
         ("process.py", ["1", "1", "1"], "unexpected extra argument"),
         ("process.py", ["0", "1", "--fan-in", "1"], "1 is less than 2"),

@@ -13,7 +13,7 @@ from aggregation import cli, steps
     holds anything else is never overwritten.
     """
 )
-@click.argument("n", type=cli.COUNT, default=32)
+@click.argument("n", type=cli.Number(least=1, digits=7), default=32)
 @cli.job
 def prepare(job: cli.Job, n: int) -> None:
     """Parse, call, report."""

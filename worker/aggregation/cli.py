@@ -23,22 +23,21 @@ DEFAULT_ROOT = "/mnt/vol/aggregation-demo"
 
 
 class Number(click.ParamType[Any]):
-    """A whole number from `least` on, of at most MAX_DIGITS digits."""
+    """A whole number from `least` on, of at most `digits` digits."""
 
     name = "number"
 
-    def __init__(self, least: int = 0) -> None:
+    def __init__(self, least: int = 0, digits: int = MAX_DIGITS) -> None:
         self.least = least
+        self.digits = digits
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Accept ASCII digits only: int() would take `+1`, `1_000` and other scripts' digits."""
         text = str(value)
         if not (text.isascii() and text.isdigit()):
             self.fail(f"{text!r} is not a whole number from {self.least} on.", param, ctx)
-        if len(text) > MAX_DIGITS:
-            self.fail(
-                f"it has {len(text)} digits, more than the {MAX_DIGITS} that a file name holds.", param, ctx
-            )
+        if len(text) > self.digits:
+            self.fail(f"it has {len(text)} digits, and {self.digits} are the most.", param, ctx)
         if int(text) < self.least:
             self.fail(f"{text} is less than {self.least}.", param, ctx)
         return int(text)
@@ -76,8 +75,8 @@ class OutputName(click.ParamType[Any]):
 
 
 NUMBER = Number()
-COUNT = Number(least=1)
-FAN_IN = Number(least=2)
+COUNT = Number(least=1, digits=15)
+FAN_IN = Number(least=2, digits=15)
 """A group of one would never end: each level would hold as many files as the one before."""
 
 option = functools.partial(click.option, show_envvar=True)
@@ -349,23 +348,41 @@ def command(help_text: str) -> Callable[[Callable[..., None]], click.Command]:
     )
 
 
-def _interrupt(signum: int, _: FrameType | None) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # one is enough: a second must not disturb the clean-up
-    raise Interrupted(signum)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Interrupter:
+    """Raises Interrupted at the first signal; a second one, or one after the work, disturbs nothing."""
+
+    def __init__(self) -> None:
+        self._settled = False
+        # Python as process 1 of a container gets no default action of a signal, hence a handler for both.
+        for number in _SIGNALS:
+            signal.signal(number, self._handle)
+
+    def settle(self) -> None:
+        """From here on signals are held back. The flag is for one that is on its way already."""
+        self._settled = True
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def _handle(self, signum: int, _: FrameType | None) -> None:
+        if not self._settled:
+            self.settle()
+            raise Interrupted(signum)
 
 
 def main(script: click.Command) -> NoReturn:
     """Run a script's command and exit: the only place where errors become exit codes."""
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _interrupt)
-        # Python as process 1 of a container gets no default action of a signal, hence handlers for both.
+        interrupter = _Interrupter()
         exit_code = _run(script)
+        interrupter.settle()
     except Interrupted as interruption:
         exit_code = interruption.exit_code
         name = signal.Signals(interruption.signum).name
-        console.complain(f"{name}: stopped; temporaries are removed and the target is as it was", exit_code)
+        console.complain(
+            f"{name}: stopped; temporaries are removed, the target is whole: old or new", exit_code
+        )
         # Threads may still wait for answers to requests that nobody needs any more; a normal exit would join
         # them, past the grace period that Kubernetes leaves.
         os._exit(exit_code)

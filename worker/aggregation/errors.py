@@ -82,6 +82,12 @@ class RefusedError(AggregationError):
     exit_code = 6
 
 
+class CommandFailedError(AggregationError):
+    """The user's merge command failed, or made nothing."""
+
+    exit_code = 7
+
+
 class UnavailableError(AggregationError):
     """The storage is temporarily unavailable; a later try may pass."""
 
@@ -146,6 +152,8 @@ def from_os_error(error: OSError, doing: str, path: str, *, writing: bool) -> Ag
         )
     elif kind is MissingInputError and writing:
         kind = RefusedError
+        if error.errno == errno.ENOENT:
+            cure = "make its folder first, or name another place"
     return kind(doing, f"{printable(path)}: {os.strerror(error.errno or 0)}", cure)
 
 

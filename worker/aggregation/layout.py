@@ -8,6 +8,8 @@
 Names are relative to the root and use `/`, so that they are the same on every store.
 """
 
+import itertools
+import os
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -71,6 +73,20 @@ class Temporary(NamedTuple):
     def name(self) -> str:
         """The temporary's name, beside its target's (both without their folder)."""
         return f".{self.target}.{self.host}.{self.pid}.{self.token}.tmp"
+
+
+_RUN = os.urandom(4).hex()
+_SERIAL = itertools.count(1)
+
+
+def new_temporary(target: str, host: str) -> Temporary:
+    """A temporary that no other thread or process has; all of a process's begin their token alike."""
+    return Temporary(target, host, os.getpid(), f"{_RUN}{next(_SERIAL)}")
+
+
+def is_of_this_process(temporary: Temporary) -> bool:
+    """Whether this process made the temporary; another one may have had its number before."""
+    return temporary.pid == os.getpid() and temporary.token.startswith(_RUN)
 
 
 _TEMPORARY = re.compile(

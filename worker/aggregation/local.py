@@ -9,12 +9,13 @@ need, because that costs several requests there.
 
 import os
 import stat
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from errno import EACCES, EDQUOT, EFBIG, EINVAL, ENOENT, ENOSPC, ENOSYS, ENOTSUP, EROFS
-from typing import Self
+from typing import Self, TypeVar
 
 from . import fastcopy
 from .errors import (
@@ -25,12 +26,15 @@ from .errors import (
     from_os_error,
     printable,
 )
-from .layout import Temporary, parse_temporary
+from .layout import Temporary, is_of_this_process, new_temporary, parse_temporary
 from .mounts import is_remote, what_is_mounted
 from .storage import Advance, Entry, Settings, Written, describe
 
 STALE_SECONDS = 3600
 """A temporary whose writer cannot be asked for is a leftover when nothing was written to it for so long."""
+
+STALE_FOLDER_SECONDS = 24 * 3600
+"""The same for the folder of a command, which may run for hours."""
 
 _OPEN_AHEAD = 64
 """Sources opened before the first byte is written: a missing one of a usual group shows at once, and a merge
@@ -45,14 +49,16 @@ _TARGET_ERRORS = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
 """Errors of a copy that can come from its target only."""
 
 
+Made = TypeVar("Made")
+
+
 class LocalStorage:
     """The files under a directory. See Storage for what each method promises."""
 
     def __init__(self, root: str, settings: Settings = Settings()) -> None:  # noqa: B008 - it is frozen
         self._root = root
         self._verify = settings.verify
-        self._token = os.urandom(4).hex()
-        self._serial = 0
+        self._lock = threading.Lock()
         self._host = _host()
         self._writing: set[str] = set()  # paths of this process's temporaries, as long as they may exist
         self._leftovers: dict[str, dict[str, list[str]]] = {}  # folder → target → temporaries found there
@@ -75,10 +81,10 @@ class LocalStorage:
                     if details:
                         try:
                             status = item.stat()
-                        except FileNotFoundError:
-                            continue  # removed meanwhile, or a link to nowhere
+                        except OSError:
+                            continue  # removed meanwhile, or a link to nowhere: nothing that can be joined
                         size, modified = status.st_size, status.st_mtime
-                    entries.append(Entry(item.name, item.is_dir(), size, modified))
+                    entries.append(Entry(item.name, _is_folder(item), size, modified))
         except FileNotFoundError as error:
             if folder:
                 return []
@@ -132,6 +138,64 @@ class LocalStorage:
             opened.close()
         seconds = time.perf_counter() - started
         return Written(appender.size, appender.crc64, way, 0, seconds, True if self._verify else None)
+
+    def workplace(self, target: str, scratch: str | None) -> AbstractContextManager[str]:
+        """A hidden folder beside the target, where a rename publishes; or one in `scratch`."""
+        from .scratch import folder  # noqa: PLC0415 - for commands only
+
+        return folder(scratch) if scratch else self._beside(target)
+
+    @contextmanager
+    def _beside(self, target: str) -> Iterator[str]:
+        path = self.new_temporary(target)
+        doing = f"making a folder beside {printable(self.path(target))}"
+        try:
+            self._create(doing, target, path, lambda: os.mkdir(path, 0o700))
+            yield path
+        finally:
+            self.discard(path)
+
+    def download(self, sources: Sequence[str], folder: str) -> list[str]:
+        """Nothing is copied: the command gets the volume's own files, which are there and can be read."""
+        del folder
+        doing = f"opening {describe(sources)}"
+        paths = []
+        for name in sources:
+            path, descriptor, _ = self.open_source(doing, name)
+            os.close(descriptor)
+            paths.append(os.path.abspath(path))
+        return paths
+
+    def upload(self, path: str, target: str, *, advance: Advance | None = None) -> Written:
+        """By a rename within the volume, by a copy from elsewhere."""
+        started = time.perf_counter()
+        doing = f"publishing {printable(self.path(target))}"
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+            status = os.fstat(descriptor)
+        except OSError as error:
+            raise from_os_error(error, doing, path, writing=False) from error
+        if status.st_dev == os.stat(self._root).st_dev:
+            with _NewFile(self, doing, target, written=(path, descriptor)) as new:
+                new.sync()
+                new.publish(status.st_size)
+            if advance is not None:
+                advance(status.st_size)
+            return Written(status.st_size, None, "renamed", 0, time.perf_counter() - started)
+        try:
+            with _NewFile(self, doing, target) as new:
+                appender = fastcopy.Appender(new.descriptor, checksum=False, advance=advance)
+                try:
+                    appender.append(descriptor, status.st_size)
+                    appender.flush()
+                except OSError as error:
+                    raise from_os_error(error, doing, path, writing=True) from error
+                new.sync()
+                way = appender.way()
+                new.publish(appender.size)
+        finally:
+            os.close(descriptor)
+        return Written(appender.size, appender.crc64, way, 0, time.perf_counter() - started)
 
     def write(self, target: str, data: bytes) -> None:
         """Through a temporary file, as `concatenate`."""
@@ -203,31 +267,44 @@ class LocalStorage:
             raise MissingInputError(doing, f"{printable(path)} is {kind}", "put the input file in its place")
         return path, descriptor, status.st_size
 
-    def create(self, doing: str, target: str) -> tuple[str, int]:
-        """Create the temporary that will become `target`. Returns its path and a descriptor to write to."""
+    def new_temporary(self, target: str) -> str:
+        """The path of the temporary that will become `target`. Removes what a dead run left of it."""
         folder, name = os.path.split(target)
         if not (folder and self.is_remote()):
             # On a remote mount a scan may cost a request a file, in every pod: `sweep` does it once.
             self._remove_leftovers(folder, self._find_leftovers(folder).get(name, []))
-        self._serial += 1
-        temporary = Temporary(name, self._host, os.getpid(), f"{self._token}{self._serial}").name()
+        temporary = new_temporary(name, self._host).name()
         path = self.path(os.path.join(folder, temporary))
         self._writing.add(path)
+        return path
+
+    def create(self, doing: str, target: str, path: str) -> int:
+        """Create the temporary. Returns a descriptor to write to."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        return self._create(doing, target, path, lambda: os.open(path, flags, 0o666))
+
+    def _create(self, doing: str, target: str, path: str, make: Callable[[], Made]) -> Made:
+        """What `make` makes at `path`, in a folder that is made if it is absent, without a look before."""
         try:
             try:
-                return path, os.open(path, flags, 0o666)
+                return make()
             except FileNotFoundError:
-                self._make_folder(doing, folder)
-                return path, os.open(path, flags, 0o666)
+                self._make_folder(doing, os.path.dirname(target))
+                return make()
         except OSError as error:
             self._writing.discard(path)
             raise from_os_error(error, doing, os.path.dirname(path), writing=True) from error
 
     def discard(self, path: str) -> None:
         """Remove a temporary if it is there."""
-        with suppress(OSError):  # what cannot be removed now is a later run's leftover
+        try:
             os.unlink(path)
+        except IsADirectoryError:
+            from shutil import rmtree  # noqa: PLC0415 - for commands only
+
+            rmtree(path, ignore_errors=True)
+        except OSError:
+            pass  # what cannot be removed now is a later run's leftover
         self._writing.discard(path)
 
     def kept(self, path: str) -> None:
@@ -249,20 +326,21 @@ class LocalStorage:
 
     def _find_leftovers(self, folder: str) -> dict[str, list[str]]:
         """The folder's leftovers by target; scanned once, to keep a tree in one process linear."""
-        found = self._leftovers.get(folder)
-        if found is None:
-            found = self._leftovers[folder] = {}
-            with suppress(OSError):  # an absent folder has no leftovers
-                for name in os.listdir(self.path(folder)):
-                    temporary = parse_temporary(name) if name.startswith(".") else None
-                    if temporary and self._is_leftover(temporary, self.path(os.path.join(folder, name))):
-                        found.setdefault(temporary.target, []).append(name)
+        with self._lock:
+            found = self._leftovers.get(folder)
+            if found is None:
+                found = self._leftovers[folder] = {}
+                with suppress(OSError):  # an absent folder has no leftovers
+                    for name in os.listdir(self.path(folder)):
+                        temporary = parse_temporary(name) if name.startswith(".") else None
+                        if temporary and self._is_leftover(temporary, self.path(os.path.join(folder, name))):
+                            found.setdefault(temporary.target, []).append(name)
         return found
 
     def _is_leftover(self, temporary: Temporary, path: str) -> bool:
         if temporary.host == self._host and not self.is_remote():
             if temporary.pid == os.getpid():
-                return not temporary.token.startswith(self._token)  # else another thread writes it now
+                return not is_of_this_process(temporary)
             try:
                 os.kill(temporary.pid, 0)
             except ProcessLookupError:
@@ -270,9 +348,12 @@ class LocalStorage:
             except OSError:
                 pass  # alive, and another user's
         try:
-            return time.time() - os.stat(path).st_mtime > STALE_SECONDS
+            status = os.stat(path)
         except OSError:
             return False
+        # A folder's time does not move while a command writes a file in it.
+        patience = STALE_FOLDER_SECONDS if stat.S_ISDIR(status.st_mode) else STALE_SECONDS
+        return time.time() - status.st_mtime > patience
 
     def _remove_leftovers(self, folder: str, names: list[str]) -> None:
         while names:
@@ -325,16 +406,20 @@ class _Sources:
 class _NewFile:
     """A file that appears under its name whole, or not at all: leaving the block unpublished removes it."""
 
-    def __init__(self, storage: LocalStorage, doing: str, target: str) -> None:
+    def __init__(
+        self, storage: LocalStorage, doing: str, target: str, *, written: tuple[str, int] | None = None
+    ) -> None:
+        """A new temporary, or the file at the path `written`, open as the descriptor beside it."""
         self._storage = storage
         self._target = target
-        self._temporary = ""
+        self._temporary, self.descriptor = written or ("", -1)
         self.doing = doing
         self.path = storage.path(target)
-        self.descriptor = -1
 
     def __enter__(self) -> Self:
-        self._temporary, self.descriptor = self._storage.create(self.doing, self._target)
+        if not self._temporary:
+            self._temporary = self._storage.new_temporary(self._target)
+            self.descriptor = self._storage.create(self.doing, self._target, self._temporary)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -432,6 +517,13 @@ def sync_folder(path: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _is_folder(item: "os.DirEntry[str]") -> bool:
+    try:
+        return item.is_dir()
+    except OSError:
+        return False  # a link that leads nowhere, or back to itself
 
 
 def _host() -> str:

@@ -8,21 +8,23 @@ What would save less traffic than its requests are worth is fetched and written 
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from itertools import islice
 from typing import NamedTuple, Self
 
 from anycrc import Model
 
 from . import parts
 from .errors import AggregationError, IntegrityError, MissingInputError, RefusedError
-from .layout import Temporary, parse_temporary
+from .layout import new_temporary, parse_temporary
 from .location import Location
 from .oss_client import NoSuchUploadError, ObjectState, OssClient, ReplacedError
 from .oss_credentials import from_environment
 from .parts import Copy, Join, Part, Range, Upload
 from .readahead import blocks, read_ahead
+from .scratch import check_room, folder, save
 from .storage import Advance, Entry, Settings, Written, describe
 
 PUT_MAX = 8 * 1024**2
@@ -72,8 +74,6 @@ class OssStorage:
         connections = 2 * settings.parallel + 1
         configuration = from_environment(f"opening {location}")
         self.client = OssClient(configuration, bucket, connections=connections, timeout=settings.timeout)
-        self._lock = threading.Lock()
-        self._serial = 0
         self.run = os.urandom(8).hex()
         self._uploads: set[tuple[str, str]] = set()  # begun by this process, neither completed nor aborted
         self._intermediates: set[str] = set()
@@ -127,6 +127,51 @@ class OssStorage:
                         doing, f"twice, {why}", "let nothing write there; run again"
                     ) from error
         raise AssertionError("unreachable")
+
+    def workplace(self, target: str, scratch: str | None) -> AbstractContextManager[str]:
+        """A folder in `scratch`, or in the system's temporary folder."""
+        del target
+        return folder(scratch)
+
+    def download(self, sources: Sequence[str], folder: str) -> list[str]:
+        """By ranged GETs in parallel; each file's CRC64 is compared with the service's."""
+        doing = f"fetching {describe(sources)}"
+        try:
+            found = [
+                source if source.state else self.state_of(doing, source.key)
+                for source in self._look_up(doing, sources)
+            ]
+            check_room(folder, sum(source.size for source in found))
+            pieces = [(source, Range(0, *border)) for source in found for border in blocks(source.size)]
+            fetched = read_ahead(lambda piece: self.fetch(doing, *piece), pieces, self.settings.parallel)
+            paths = []
+            for source in found:
+                path = os.path.join(folder, f"input-{os.path.basename(source.key)}")
+                checksum = _Checksum(data for data, _ in islice(fetched, len(list(blocks(source.size)))))
+                save(doing, path, checksum)
+                if source.known_crc64 not in (None, checksum.crc64):
+                    raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
+                paths.append(path)
+        except ReplacedError as error:
+            raise IntegrityError(doing, f"{error} was replaced while it was read", "run again") from error
+        return paths
+
+    def upload(self, path: str, target: str, *, advance: Advance | None = None) -> Written:
+        """By one PUT, or by a multipart upload of parts that fit in memory; the CRC64 is compared."""
+        started = time.perf_counter()
+        before = self.client.requests
+        doing = f"uploading {self.path(target)}"
+        size = os.stat(path).st_size
+        with open(path, "rb", buffering=0) as file:
+            if size <= PUT_MAX:
+                crc64 = self._put(doing, target, file.read())
+                if advance is not None:
+                    advance(size)
+            else:
+                with _Assembly(self, doing, (), advance) as assembly:
+                    crc64 = assembly.upload(self._key(target), file.fileno(), size)
+        seconds = time.perf_counter() - started
+        return Written(size, crc64, "streamed", self.client.requests - before, seconds, verified=True)
 
     def write(self, target: str, data: bytes) -> None:
         """One PUT."""
@@ -291,12 +336,8 @@ class OssStorage:
 
     def intermediate(self, key: str) -> str:
         """A name beside `key` for an object that close() deletes unless drop() did."""
-        with self._lock:
-            self._serial += 1
-            token = f"{self.run}{self._serial}"
         folder, name = os.path.split(key)
-        temporary = Temporary(name, os.uname().nodename.replace(".", "-"), os.getpid(), token).name()
-        made = os.path.join(folder, temporary)
+        made = os.path.join(folder, new_temporary(name, os.uname().nodename.replace(".", "-")).name())
         self._intermediates.add(made)
         return made
 
@@ -313,6 +354,19 @@ class _Made(NamedTuple):
     etag: str
     crc64: int | None
     size: int
+
+
+class _Checksum:
+    """Blocks on their way, and the CRC64 of those that have passed."""
+
+    def __init__(self, stream: Iterable[bytes]) -> None:
+        self._stream = stream
+        self.crc64 = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._stream:
+            self.crc64 = int(CRC.calc(block, self.crc64))
+            yield block
 
 
 class _Assembly:
@@ -356,6 +410,30 @@ class _Assembly:
             found = state.crc64 if state else None
         self._compare(expected, found)
         return expected, found is not None
+
+    def upload(self, key: str, descriptor: int, size: int) -> int:
+        """Make the object of an open file's bytes. Returns their CRC64, which the service has too."""
+        length = max(parts.UPLOAD_SIZE, -(-size // self._storage.settings.max_parts))
+        upload = self._storage.begin(key, None)
+
+        def send(start: int) -> _Made:
+            data = os.pread(descriptor, min(length, size - start), start)
+            return self._send(key, upload, start // length + 1, data)
+
+        try:
+            made = []
+            for part in read_ahead(send, range(0, size, length), UPLOADS_AT_ONCE):
+                made.append(part)
+                if self._advance is not None:
+                    self._advance(part.size)
+            crc64 = combined((part.crc64, part.size) for part in made)
+            reported = self._complete(key, upload, made, crc64)
+        except BaseException:
+            self._storage.abort(key, upload)
+            raise
+        self._storage.ended(key, upload)
+        self._compare(crc64, reported)
+        return crc64 or 0
 
     def _compare(self, expected: int | None, found: int | None) -> None:
         if None not in (expected, found) and expected != found:
@@ -415,8 +493,10 @@ class _Assembly:
 
     def _upload(self, key: str, upload: str, number: int, part: Upload) -> _Made:
         with self._storage.uploading:
-            data = b"".join(self._fetches.map(self._fetch, part.ranges))
-            etag, found = self._client.upload_part(key, upload, number, data)
+            return self._send(key, upload, number, b"".join(self._fetches.map(self._fetch, part.ranges)))
+
+    def _send(self, key: str, upload: str, number: int, data: bytes) -> _Made:
+        etag, found = self._client.upload_part(key, upload, number, data)
         crc64 = int(CRC.calc(data))
         self._compare(crc64, found)
         return _Made(etag, crc64, len(data))

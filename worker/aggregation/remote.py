@@ -8,10 +8,12 @@ atomic (S3, GCS), and on others as good as their own move. A process that is kil
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
-from typing import Any
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
 
 import fsspec
 
@@ -24,13 +26,25 @@ from .errors import (
     from_os_error,
 )
 from .fastcopy import crc64_function
-from .layout import Temporary, parse_temporary
+from .layout import new_temporary, parse_temporary
 from .location import Location
-from .readahead import blocks, read_ahead
+from .readahead import BLOCK, blocks, read_ahead
+from .scratch import check_room, save
+from .scratch import folder as scratch_folder
 from .storage import Advance, Entry, Settings, Written, describe
 
 STALE_SECONDS = 24 * 3600
 """A temporary is a leftover after a day: nobody can ask whether its writer lives."""
+
+
+class _Piece(NamedTuple):
+    """A block of a source."""
+
+    key: str
+    start: int
+    end: int
+    whole: bool
+    """Whether it is all of the source."""
 
 
 def open_filesystem(location: Location) -> fsspec.AbstractFileSystem:
@@ -67,8 +81,6 @@ class RemoteStorage:
         # fsspec's local files need their leading slash back; elsewhere the path is the prefix.
         self._root = f"/{location.path}" if location.protocol in ("file", "local") else location.path
         self._settings = settings
-        self._token = os.urandom(4).hex()
-        self._serial = 0
         self._writing: set[str] = set()
 
     def path(self, name: str) -> str:
@@ -109,17 +121,43 @@ class RemoteStorage:
     ) -> Written:
         """Streamed into a temporary, which is then moved. The CRC64 costs next to nothing here."""
         del checksum
-        started = time.perf_counter()
         doing = f"joining {describe(sources)} into {self.path(target)}"
+        # Sizes first: a missing source shows before anything is written.
+        pieces = [piece for source in self._pieces(doing, sources) for piece in source]
+        return self._stream(doing, self._fetched(doing, pieces), target, advance)
+
+    def workplace(self, target: str, scratch: str | None) -> AbstractContextManager[str]:
+        """A folder in `scratch`, or in the system's temporary folder."""
+        del target
+        return scratch_folder(scratch)
+
+    def download(self, sources: Sequence[str], folder: str) -> list[str]:
+        """In blocks, in parallel."""
+        doing = f"fetching {describe(sources)}"
+        files = list(self._pieces(doing, sources))
+        check_room(folder, sum(pieces[-1].end for pieces in files))
+        fetched = self._fetched(doing, [piece for pieces in files for piece in pieces])
+        paths = [os.path.join(folder, f"input-{os.path.basename(name)}") for name in sources]
+        for path, pieces in zip(paths, files, strict=True):
+            save(doing, path, islice(fetched, len(pieces)))
+        return paths
+
+    def upload(self, path: str, target: str, *, advance: Advance | None = None) -> Written:
+        """Streamed into a temporary, which is then moved."""
+        with open(path, "rb", buffering=0) as file:
+            return self._stream(
+                f"uploading {self.path(target)}", iter(partial(file.read, BLOCK), b""), target, advance
+            )
+
+    def _stream(self, doing: str, stream: Iterable[bytes], target: str, advance: Advance | None) -> Written:
+        started = time.perf_counter()
         calculate = crc64_function()
         size = crc64 = 0
         temporary = self._new_temporary(target)
         try:
-            # Sizes first: a missing source shows before anything is written.
-            pieces = list(self._pieces(doing, sources))
             with self._fs.open(temporary, "wb") as file:
                 try:
-                    for data in self._fetched(doing, pieces):
+                    for data in stream:
                         file.write(data)
                         crc64 = calculate(data, crc64)
                         size += len(data)
@@ -192,10 +230,9 @@ class RemoteStorage:
         return f"{self._root}/{name}" if name else self._root
 
     def _new_temporary(self, target: str) -> str:
-        self._serial += 1
         folder, name = os.path.split(target)
-        temporary = Temporary(name, os.uname().nodename, os.getpid(), f"{self._token}{self._serial}").name()
-        path = self._key(os.path.join(folder, temporary))
+        temporary = new_temporary(name, os.uname().nodename.replace(".", "-"))
+        path = self._key(os.path.join(folder, temporary.name()))
         self._writing.add(path)
         with suppress(
             Exception
@@ -208,20 +245,23 @@ class RemoteStorage:
             self._fs.rm_file(temporary)
         self._writing.discard(temporary)
 
-    def _pieces(self, doing: str, sources: Sequence[str]) -> Iterator[tuple[str, int, int, bool]]:
-        """The sources' blocks: key, start, end, and whether it is all of the source."""
-        sizes = read_ahead(lambda name: self._fs.info(self._key(name)), sources, self._settings.parallel)
-        for name, info in zip(sources, sizes, strict=True):
+    def _pieces(self, doing: str, sources: Sequence[str]) -> Iterator[list[_Piece]]:
+        """The blocks of each source."""
+        infos = read_ahead(lambda name: self._fs.info(self._key(name)), sources, self._settings.parallel)
+        for name in sources:
+            try:
+                info = next(infos)
+            except Exception as error:
+                raise self._translated(error, doing) from error
             if info["type"] != "file":
                 raise MissingInputError(
                     doing, f"{self.path(name)} is not a file", "put the input in its place"
                 )
-            size = int(info["size"])
-            for start, end in blocks(size):
-                yield self._key(name), start, end, end - start == size
+            key, size = self._key(name), int(info["size"])
+            yield [_Piece(key, start, end, whole=end - start == size) for start, end in blocks(size)]
 
-    def _fetched(self, doing: str, pieces: Sequence[tuple[str, int, int, bool]]) -> Iterator[bytes]:
-        def fetch(piece: tuple[str, int, int, bool]) -> bytes:
+    def _fetched(self, doing: str, pieces: Sequence[_Piece]) -> Iterator[bytes]:
+        def fetch(piece: _Piece) -> bytes:
             key, start, end, whole = piece
             data: bytes = self._fs.cat_file(key) if whole else self._fs.cat_file(key, start, end)
             if len(data) != end - start:

@@ -12,6 +12,9 @@ from .progress import ArgoProgress
 from .storage import Advance, Storage, Written, describe
 
 _SHOWN_GAPS = 5
+_MANY = 10_000
+"""Files from which on one listing is worth it to find a mistyped count."""
+
 _LETTERS = frozenset(bytes([code]) for code in range(ord("A"), ord("Z") + 1))
 
 
@@ -50,6 +53,7 @@ def process(
         raise WrongUsageError(
             f"joining group {number} of l{level}", str(error), "check the file number, --files and --fan-in"
         ) from error
+    _see_that_all_are_there(storage, layout, level, numbers)
     sources = layout.files(level, numbers)
     target = layout.file(level + 1, number)
     written = _join(storage, sources, target, advance, checksum=checksum)
@@ -74,6 +78,8 @@ def merge(
     """
     if level is None:
         level = last_level(storage, layout, count)
+    else:
+        _see_that_all_are_there(storage, layout, level, range(count))
     sources = layout.files(level, range(count))
     written = _join(storage, sources, output, advance, checksum=checksum)
     for folder in (layout.folder(level), os.path.dirname(output)):
@@ -124,7 +130,7 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
         for level in levels
         if storage.find(layout.file(level, count)) is None
         and storage.find(layout.file(level, count - 1)) is not None
-        and numbers(storage, layout, level) == set(range(count))
+        and len(held := numbers(storage, layout, level)) == count == max(held) + 1
     ]
     if len(fitting) == 1:
         return fitting[0]
@@ -136,6 +142,20 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
         f"{'; '.join(holdings) or 'there is no level at all'}",
         "name the level with --level, or run the missing process.py steps",
     )
+
+
+def _see_that_all_are_there(storage: Storage, layout: Layout, level: int, wanted: range) -> None:
+    """Let a mistyped count end before a name is made for each file of it."""
+    if len(wanted) <= _MANY:
+        return
+    held = numbers(storage, layout, level)
+    missing = next((number for number in wanted if number not in held), None)
+    if missing is not None:
+        raise MissingInputError(
+            f"joining {len(wanted)} files of l{level} under {storage.path('')}",
+            f"l{level} holds {describe_numbers(held)}, not {layout.file(level, missing)}",
+            "check the numbers, or run the step that makes the file",
+        )
 
 
 def _join(

@@ -5,6 +5,7 @@ else for what a store or a network can do; anything else is a bug.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
 
 from .location import Location
@@ -27,8 +28,9 @@ Advance = Callable[[int], None]
 """Called with the number of bytes moved since the last call. What it raises stops the move and cleans up."""
 
 
-Way = Literal["server-side", "shared extents", "kernel copy", "streamed"]
-"""How bytes moved: not through this machine, not copied at all, not through the process, or through it."""
+Way = Literal["server-side", "shared extents", "kernel copy", "streamed", "renamed"]
+"""How bytes moved: not through this machine, not copied at all, not through the process, or through it; the
+last where a command had written them beside the target."""
 
 
 class Entry(NamedTuple):
@@ -101,6 +103,34 @@ class Storage(Protocol):
             ConfigurationError: a source is not readable, or the target's folder not writable.
             RefusedError: the store has no room, is read-only or broken.
             UnavailableError: the store did not answer, after the retries that it is owed.
+        """
+        ...
+
+    def workplace(self, target: str, scratch: str | None) -> AbstractContextManager[str]:
+        """A folder of this machine for the files of a command that makes `target`; it is always removed.
+
+        Beside the target on a volume, unless `scratch` names another place.
+
+        Raises:
+            AggregationError: it cannot be made.
+        """
+        ...
+
+    def download(self, sources: Sequence[str], folder: str) -> list[str]:
+        """Paths of the sources on this machine: the files themselves on a volume, else copies in `folder`.
+
+        Raises:
+            MissingInputError: a source is absent or is not a file.
+            RefusedError: there is no room for the copies; nothing was fetched then.
+            AggregationError: as `concatenate`.
+        """
+        ...
+
+    def upload(self, path: str, target: str, *, advance: Advance | None = None) -> Written:
+        """Make the content of a file in a workplace the target's. As atomic as `concatenate`; idempotent.
+
+        Raises:
+            The same as `concatenate`.
         """
         ...
 

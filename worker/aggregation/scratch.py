@@ -1,0 +1,60 @@
+"""Room for a command's files: a folder that is always removed, in a place that is looked at first."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from shutil import rmtree
+from tempfile import gettempdir
+
+from .errors import RefusedError, from_os_error, printable
+
+
+@contextmanager
+def folder(parent: str | None) -> Iterator[str]:
+    """A new folder in `parent`, or in the system's temporary folder, removed with all that is in it.
+
+    Raises:
+        AggregationError: it cannot be made.
+    """
+    parent = parent or gettempdir()
+    path = os.path.join(parent, f"aggregation-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        try:
+            os.mkdir(path, 0o700)
+        except OSError as error:
+            raise from_os_error(error, "making a scratch folder", parent, writing=True) from error
+        yield path
+    finally:
+        rmtree(path, ignore_errors=True)
+
+
+def save(doing: str, path: str, blocks: Iterable[bytes]) -> None:
+    """Write a file of the blocks.
+
+    Raises:
+        RefusedError: there is no room for it after all.
+    """
+    with open(path, "wb", buffering=0) as file:
+        for block in blocks:
+            try:
+                view = memoryview(block)
+                while view:
+                    view = view[file.write(view) :]
+            except OSError as error:
+                raise from_os_error(error, doing, path, writing=True) from error
+
+
+def check_room(path: str, size: int) -> None:
+    """See that `size` bytes fit below `path`.
+
+    Raises:
+        RefusedError: they do not.
+    """
+    status = os.statvfs(path)
+    free = status.f_bavail * status.f_frsize
+    if size > free:
+        raise RefusedError(
+            "fetching the command's inputs",
+            f"they have {size} bytes, and {printable(path)} has room for {free}",
+            "name another folder with --scratch, or give the pod more ephemeral storage",
+        )
