@@ -22,10 +22,31 @@ from aggregation import cli, steps
     help="Take files 0 to N-1 of this level, whatever else it holds, instead of looking for the last one.",
 )
 @cli.output_option
+@cli.command_option
+@cli.command_settings
 @cli.job
-def merge(job: cli.Job, n: int, level: int | None, output: str) -> None:
+def merge(
+    job: cli.Job,
+    n: int,
+    level: int | None,
+    output: str | None,
+    command: tuple[str, ...] | None,
+    scratch: str | None,
+    *,
+    allow_empty: bool,
+) -> None:
     """Parse, call, report."""
-    job.report(steps.merge(job.storage, job.layout, n, level=level, output=output, checksum=job.checksum))
+    job.report(
+        steps.merge(
+            job.storage,
+            job.layout,
+            n,
+            level=level,
+            output=output or job.layout.result(),
+            checksum=job.checksum,
+            command=job.command(command, allow_empty=allow_empty, scratch=scratch),
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -54,6 +54,16 @@ _FIRST_BYTES = 64
     "--keep/--clean", default=True, help="Keep the levels between the first and the result, or remove them."
 )
 @cli.output_option
+@cli.command_option
+@cli.option(
+    "--final-command",
+    type=cli.MergeCommand(),
+    envvar="AGGREGATION_FINAL_COMMAND",
+    metavar="COMMAND",
+    show_default="--command",
+    help="Make the result by this program, where that is another one than makes the levels.",
+)
+@cli.command_settings
 @cli.job
 def pipeline(
     job: cli.Job,
@@ -61,14 +71,21 @@ def pipeline(
     levels: int,
     fan_in: int,
     workers: int,
-    output: str,
+    output: str | None,
+    command: tuple[str, ...] | None,
+    final_command: tuple[str, ...] | None,
+    scratch: str | None,
     *,
+    allow_empty: bool,
     prepare: bool,
     resume: bool,
     keep: bool,
 ) -> None:
     """Parse, run, show."""
     started = time.perf_counter()
+    output = output or job.layout.result()
+    by_command = job.command(command, allow_empty=allow_empty, scratch=scratch)
+    by_final = job.command(final_command, allow_empty=allow_empty, scratch=scratch) or by_command
     if files is None:
         files = 32 if prepare else steps.count_files(job.storage, job.layout, 1)
     argo = ArgoProgress.for_this_pod()
@@ -88,6 +105,8 @@ def pipeline(
             Shape(files, fan_in, levels),
             workers=workers,
             output=output,
+            command=by_command,
+            final_command=by_final,
             checksum=job.checksum,
             watch=watch,
         )

@@ -24,12 +24,31 @@ from aggregation import cli, steps
     metavar="N",
     help="How many files LEVEL holds, so that its last group may be short. Without it every group is full.",
 )
+@cli.command_option
+@cli.command_settings
 @cli.job
-def process(job: cli.Job, file_number: int, level: int, fan_in: int, files: int | None) -> None:
+def process(
+    job: cli.Job,
+    file_number: int,
+    level: int,
+    fan_in: int,
+    files: int | None,
+    command: tuple[str, ...] | None,
+    scratch: str | None,
+    *,
+    allow_empty: bool,
+) -> None:
     """Parse, call, report."""
     job.report(
         steps.process(
-            job.storage, job.layout, file_number, level, fan_in=fan_in, files=files, checksum=job.checksum
+            job.storage,
+            job.layout,
+            file_number,
+            level,
+            fan_in=fan_in,
+            files=files,
+            checksum=job.checksum,
+            command=job.command(command, allow_empty=allow_empty, scratch=scratch),
         )
     )
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -18,6 +18,12 @@ from .layout import MAX_DIGITS, Layout
 from .location import Location
 from .steps import Done
 from .storage import Settings, Storage, open_storage
+
+if TYPE_CHECKING:
+    from .command import Command
+
+SUFFIX_MAX = 32
+"""Characters of a suffix, so that a temporary's name fits."""
 
 DEFAULT_ROOT = "/mnt/vol/aggregation-demo"
 
@@ -54,6 +60,36 @@ class Root(click.ParamType[Any]):
             return value if isinstance(value, Location) else location.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Suffix(click.ParamType[Any]):
+    """The end of each file's name."""
+
+    name = "suffix"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what would make a number ambiguous or leave the folder."""
+        text = str(value)
+        if not text.startswith(".") or "/" in text or "\0" in text or len(text) > SUFFIX_MAX:
+            self.fail(f"{text!r} does not begin with '.', has a '/', or is too long.", param, ctx)
+        return text
+
+
+class MergeCommand(click.ParamType[Any]):
+    """A merge command, parsed once."""
+
+    name = "command"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """See command.parse."""
+        from .command import parse  # noqa: PLC0415 - for commands only
+
+        try:
+            return value if isinstance(value, tuple) else parse(str(value))
+        except ValueError as error:
+            self.fail(f"{error}: {value}", param, ctx)
 
 
 class OutputName(click.ParamType[Any]):
@@ -93,11 +129,43 @@ fan_in_option = option(
 output_option = option(
     "--output",
     type=OutputName(),
-    default=Layout().result(),
     envvar="AGGREGATION_OUTPUT",
     metavar="NAME",
+    show_default="result and the suffix",
     help="The result's name under the root.",
 )
+
+command_option = option(
+    "--command",
+    type=MergeCommand(),
+    envvar="AGGREGATION_COMMAND",
+    metavar="COMMAND",
+    help="Make the target by this program instead of joining bytes. Quoted as for a shell, but run without "
+    "one; {inputs}, {output}, {level} and {number} are replaced. Without {inputs} the joined inputs come on "
+    "its standard input, without {output} its standard output is the target.",
+)
+
+
+_allow_empty_option = option(
+    "--allow-empty",
+    is_flag=True,
+    envvar="AGGREGATION_ALLOW_EMPTY",
+    help="Let a command that wrote nothing make an empty target, instead of failing.",
+)
+
+_scratch_option = option(
+    "--scratch",
+    envvar="AGGREGATION_SCRATCH",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    show_default="beside the target on a volume, else $TMPDIR",
+    help="Where the command's files are kept while it runs.",
+)
+
+
+def command_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that go with a command."""
+    return _allow_empty_option(_scratch_option(function))
 
 
 def exit_code_table() -> str:
@@ -163,12 +231,22 @@ class Job:
     """
 
     def __init__(
-        self, *, root: Location, settings: Settings, checksum: bool, summary_file: str | None
+        self, *, root: Location, suffix: str, settings: Settings, checksum: bool, summary_file: str | None
     ) -> None:
-        self.layout = Layout()
+        self.layout = Layout(suffix)
         self.checksum = checksum
         self._summary_file = summary_file
         self.storage: Storage = open_storage(root, settings)
+
+    def command(
+        self, arguments: tuple[str, ...] | None, *, allow_empty: bool, scratch: str | None
+    ) -> "Command | None":
+        """The user's command, if there is one."""
+        if arguments is None:
+            return None
+        from .command import Command  # noqa: PLC0415 - for commands only
+
+        return Command(arguments, allow_empty, scratch)
 
     def show(self, lines: list[str]) -> None:
         """Lines for a person: left out where lines are for a machine."""
@@ -258,6 +336,14 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         help="The directory, or the URL (oss://BUCKET/PREFIX), that holds the levels and the result.",
     )
     @option(
+        "--suffix",
+        type=Suffix(),
+        default=Layout().suffix,
+        envvar="AGGREGATION_SUFFIX",
+        metavar="SUFFIX",
+        help="How the name of each file ends: .mp4, .osm.pbf, .json.",
+    )
+    @option(
         "--checksum",
         is_flag=True,
         envvar="AGGREGATION_CHECKSUM",
@@ -314,6 +400,7 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
     def wrapper(
         *,
         root: Location,
+        suffix: str,
         checksum: bool,
         verify: bool,
         parallel: int,
@@ -322,7 +409,7 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         **options: object,
     ) -> None:
         settings = Settings(parallel=parallel, timeout=timeout, verify=verify)
-        work = Job(root=root, settings=settings, checksum=checksum, summary_file=summary_file)
+        work = Job(root=root, suffix=suffix, settings=settings, checksum=checksum, summary_file=summary_file)
         try:
             try:
                 function(work, **options)

@@ -18,8 +18,8 @@ JOURNAL = ".pipeline.json"
 """Under the root while pipeline.py runs: the shape of the run, for --resume."""
 
 MAX_DIGITS = 100
-"""Digits that a number may have: a temporary's name, with a host name of 64 bytes, stays under the 255 bytes
-of a file name."""
+"""Digits that a number may have: a temporary's name, with a suffix of 32 bytes and a host name of 64, stays
+under the 255 bytes of a file name."""
 
 _LEVEL = re.compile(r"l(0|[1-9][0-9]*)", re.ASCII)
 _NUMBER = re.compile(r"0|[1-9][0-9]*", re.ASCII)

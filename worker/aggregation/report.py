@@ -71,7 +71,8 @@ def _duration(seconds: float) -> str:
 
 
 def first_bytes(data: bytes, size: int) -> str:
-    """The start of a result for a person: text where it is text, hexadecimal digits where it is not."""
+    """The start of a result for a person, in one line: text where it is text, hexadecimal digits elsewhere."""
     text = data.decode("latin-1")
-    shown = text if text.isascii() and text.isprintable() else data.hex(" ")
+    is_text = text.isascii() and text.replace("\n", "").replace("\t", "").isprintable()
+    shown = text.replace("\n", "\\n").replace("\t", "\\t") if is_text else data.hex(" ")
     return f"{shown} ..." if size > len(data) else shown

@@ -5,12 +5,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import steps, tree
 from .errors import MissingInputError, WrongUsageError
 from .layout import JOURNAL, Layout
 from .storage import Entry, Storage, Written
+
+if TYPE_CHECKING:
+    from .command import Command
 
 _POLL_SECONDS = 0.1
 """How often the watcher hears of progress."""
@@ -66,6 +69,8 @@ class Run:
         *,
         workers: int,
         output: str,
+        command: "Command | None" = None,
+        final_command: "Command | None" = None,
         checksum: bool = False,
         watch: Watch | None = None,
     ) -> None:
@@ -75,6 +80,8 @@ class Run:
         self._shape = shape
         self._workers = workers
         self._output = output
+        self._command = command
+        self._final_command = final_command
         self._checksum = checksum
         self._watch = watch
         self._lock = threading.Lock()
@@ -119,7 +126,13 @@ class Run:
         return done
 
     def _journal(self) -> dict[str, object]:
-        return {**self._shape._asdict(), "output": self._output}
+        commands = [list(c.arguments) if c else None for c in (self._command, self._final_command)]
+        return {
+            **self._shape._asdict(),
+            "output": self._output,
+            "suffix": self._layout.suffix,
+            "commands": commands,
+        }
 
     def _take_up(self) -> bool:
         """Whether there is an interrupted run of the same shape to go on with."""
@@ -231,6 +244,7 @@ class Run:
             files=width,
             advance=self._advance,
             checksum=self._checksum,
+            command=self._command,
         )
 
     def _merge(self, count: int, level: int) -> steps.Done:
@@ -242,6 +256,7 @@ class Run:
             output=self._output,
             advance=self._advance,
             checksum=self._checksum,
+            command=self._final_command,
         )
 
     def _advance(self, count: int) -> None:

@@ -3,13 +3,16 @@
 import os
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import tree
 from .errors import ConfigurationError, MissingInputError, WrongUsageError
 from .layout import Layout
 from .progress import ArgoProgress
 from .storage import Advance, Storage, Written, describe
+
+if TYPE_CHECKING:
+    from .command import Command
 
 _SHOWN_GAPS = 5
 _MANY = 10_000
@@ -40,8 +43,11 @@ def process(
     files: int | None = None,
     advance: Advance | None = None,
     checksum: bool = False,
+    command: "Command | None" = None,
 ) -> Done:
-    """Join group `number` of a level into file `number` of the next. Atomic, idempotent.
+    """Join group `number` of a level into file `number` of the next, by `command` if there is one.
+
+    Atomic, and idempotent as far as the command is.
 
     Raises:
         WrongUsageError: the level has no such group.
@@ -56,7 +62,8 @@ def process(
     _see_that_all_are_there(storage, layout, level, numbers)
     sources = layout.files(level, numbers)
     target = layout.file(level + 1, number)
-    written = _join(storage, sources, target, advance, checksum=checksum)
+    join = _Join(storage, command, level, number, checksum)
+    written = join(sources, target, advance)
     return Done("process", describe(sources), target, len(sources), written)
 
 
@@ -69,8 +76,11 @@ def merge(
     output: str,
     advance: Advance | None = None,
     checksum: bool = False,
+    command: "Command | None" = None,
 ) -> Done:
-    """Join files 0 ... count-1 of the last level into `output`. Atomic, idempotent.
+    """Join files 0 ... count-1 of the last level into `output`, by `command` if there is one.
+
+    Atomic, and idempotent as far as the command is. To a command this is group 0 of the level.
 
     Raises:
         MissingInputError: no level, or more than one, can be the last one.
@@ -81,7 +91,8 @@ def merge(
     else:
         _see_that_all_are_there(storage, layout, level, range(count))
     sources = layout.files(level, range(count))
-    written = _join(storage, sources, output, advance, checksum=checksum)
+    join = _Join(storage, command, level, 0, checksum)
+    written = join(sources, output, advance)
     for folder in (layout.folder(level), os.path.dirname(output)):
         storage.sweep(folder)
     return Done("merge", describe(sources), output, count, written)
@@ -158,19 +169,33 @@ def _see_that_all_are_there(storage: Storage, layout: Layout, level: int, wanted
         )
 
 
-def _join(
-    storage: Storage, sources: Sequence[str], target: str, advance: Advance | None, *, checksum: bool
-) -> Written:
-    argo = ArgoProgress.for_this_pod() if advance is None else None
-    if argo is not None:
-        done = 0
+class _Join(NamedTuple):
+    """How the sources of one group become its target."""
 
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            argo.show(done, lambda: sum(entry.size for name in sources if (entry := storage.find(name))))
+    storage: Storage
+    command: "Command | None"
+    level: int
+    number: int
+    checksum: bool
 
-    return storage.concatenate(sources, target, advance=advance, checksum=checksum)
+    def __call__(self, sources: Sequence[str], target: str, advance: Advance | None) -> Written:
+        """Make the target; in a pod of Argo, with its progress."""
+        argo = ArgoProgress.for_this_pod() if advance is None else None
+        if argo is not None:
+            done = 0
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                argo.show(done, lambda: sum(e.size for name in sources if (e := self.storage.find(name))))
+
+        if self.command is None:
+            return self.storage.concatenate(sources, target, advance=advance, checksum=self.checksum)
+        from .command import join  # noqa: PLC0415 - subprocess and more, for commands only
+
+        return join(
+            self.storage, self.command, sources, target, level=self.level, number=self.number, advance=advance
+        )
 
 
 def count_files(storage: Storage, layout: Layout, level: int) -> int:
