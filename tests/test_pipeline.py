@@ -176,3 +176,36 @@ def test_ascii_where_unicode_cannot_be_shown(run: Script, root: Path) -> None:
     outcome = run("pipeline.py", PYTHONIOENCODING="ascii")
     assert outcome.returncode == 0
     assert outcome.stdout.isascii()
+
+
+def test_dry_run(run: Script, root: Path) -> None:
+    """--dry-run shows levels, merges, bytes moved and the flat merge's cost, and touches nothing."""
+    outcome = run("pipeline.py", "--files", 512, "--levels", 5, "--dry-run")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    lines = [line.split() for line in outcome.stdout.splitlines()]
+    assert [line[:3] for line in lines[1:7]] == [
+        ["l1", "512", "256"],
+        ["l2", "256", "128"],
+        ["l3", "128", "64"],
+        ["l4", "64", "32"],
+        ["l5", "32", "16"],
+        ["l6", "16", "1"],
+    ]
+    assert "497 merges, the data moved 6 times" in outcome.stdout
+    assert "merge.py 512 --level 1: 1 merge, the data moved once" in outcome.stdout
+    assert list(root.iterdir()) == []
+
+
+def test_dry_run_knows_the_bytes_that_are_there(run: Script, root: Path) -> None:
+    """Without --files level 1 is counted, and its bytes too."""
+    write_level(root, 1, [b"x" * 10] * 5)
+    outcome = run("pipeline.py", "--dry-run")
+    assert "the data moved 3 times: 150 bytes" in outcome.stdout
+    assert [path.name for path in root.iterdir()] == ["l1"]
+
+
+def test_dry_run_of_a_hundred_thousand(run: Script) -> None:
+    """A plan is arithmetic: 100,000 files cost no more than a start of the interpreter."""
+    outcome = run("pipeline.py", "--files", 100_000, "--fan-in", 16, "--levels", 3, "--dry-run")
+    assert "process.py 6249 1" in outcome.stdout
+    assert "merge.py 25" in outcome.stdout

@@ -15,6 +15,8 @@ from aggregation.errors import EXIT_CODES
 from conftest import REPOSITORY, WORKER, environment
 from oss_server import OssServer
 
+pytestmark = pytest.mark.xdist_group("readme")  # its examples share a folder under /tmp
+
 README = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 

@@ -49,6 +49,7 @@ _FIRST_BYTES = 64
     help="How many merges run side by side.",
 )
 @click.option("--prepare", is_flag=True, help="Make the files of level 1 first, as prepare.py does.")
+@click.option("--dry-run", is_flag=True, help="Show the merges, the bytes moved and what a flat merge costs.")
 @click.option("--resume", is_flag=True, help="Keep what an interrupted run of the same shape has done.")
 @click.option(
     "--keep/--clean", default=True, help="Keep the levels between the first and the result, or remove them."
@@ -78,6 +79,7 @@ def pipeline(
     *,
     allow_empty: bool,
     prepare: bool,
+    dry_run: bool,
     resume: bool,
     keep: bool,
 ) -> None:
@@ -86,8 +88,15 @@ def pipeline(
     output = output or job.layout.result()
     by_command = job.command(command, allow_empty=allow_empty, scratch=scratch)
     by_final = job.command(final_command, allow_empty=allow_empty, scratch=scratch) or by_command
+    size = None
     if files is None:
         files = 32 if prepare else steps.count_files(job.storage, job.layout, 1)
+        if dry_run and not prepare:
+            size = sum(entry.size for entry in job.storage.entries(job.layout.folder(1), details=True))
+    shape = Shape(files, fan_in, levels)
+    if dry_run:
+        cli.console.print(report.plan_lines(shape, size))
+        return
     argo = ArgoProgress.for_this_pod()
     with click.progressbar(
         length=1, label="pipeline", file=sys.stderr, hidden=not sys.stderr.isatty()
@@ -102,7 +111,7 @@ def pipeline(
         run = Run(
             job.storage,
             job.layout,
-            Shape(files, fan_in, levels),
+            shape,
             workers=workers,
             output=output,
             command=by_command,

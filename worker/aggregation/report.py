@@ -1,9 +1,10 @@
 """How a run of the whole tree looks on a terminal, in the manner of `argo get`."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
-from .runner import Stage
+from .runner import Shape, Stage
 
 _SHOWN = 32
 """A stage of more steps shows its first and last few only."""
@@ -70,8 +71,35 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s"
 
 
+def plan_lines(shape: Shape, size: int | None) -> list[str]:
+    """What a run of this shape will do, and what a flat merge would: merges, and bytes moved.
+
+    `size` is the bytes of level 1, if they are known. Each level and the result are written once, whole.
+    """
+    widths = shape.widths()
+    rows = [("LEVEL", "FILES", "MERGES", "BY")]
+    for level, (width, merges) in enumerate(pairwise(widths), start=1):
+        last = f"process.py {merges - 1} {level}"
+        by = f"process.py 0 {level} ... {last}" if merges > 1 else last
+        rows.append((f"l{level}", str(width), str(merges), by))
+    rows.append((f"l{len(widths)}", str(widths[-1]), "1", f"merge.py {widths[-1]}"))
+    columns = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        f"{level:<{columns[0]}}  {files:>{columns[1]}}  {merges:>{columns[2]}}  {by}"
+        for level, files, merges, by in rows
+    ]
+    lines.append(f"this tree: {sum(widths[1:]) + 1} merges, {_moved(len(widths), size)}")
+    lines.append(f"flat, merge.py {shape.files} --level 1: 1 merge, {_moved(1, size)}")
+    return lines
+
+
+def _moved(times: int, size: int | None) -> str:
+    moved = f"the data moved {times} times" if times > 1 else "the data moved once"
+    return moved if size is None else f"{moved}: {times * size} bytes"
+
+
 def first_bytes(data: bytes, size: int) -> str:
-    """The start of a result for a person, in one line: text where it is text, hexadecimal digits elsewhere."""
+    """The start of a result in one line: text where it is text, hexadecimal digits where it is not."""
     text = data.decode("latin-1")
     is_text = text.isascii() and text.replace("\n", "").replace("\t", "").isprintable()
     shown = text.replace("\n", "\\n").replace("\t", "\\t") if is_text else data.hex(" ")
