@@ -15,8 +15,6 @@ from aggregation.errors import EXIT_CODES
 from conftest import REPOSITORY, WORKER, environment
 from oss_server import OssServer
 
-pytestmark = pytest.mark.xdist_group("readme")  # its examples share a folder under /tmp
-
 README = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
@@ -63,9 +61,9 @@ def closing() -> Iterator[contextlib.ExitStack]:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
-def test_console_blocks(block: str, checkout: Path, closing: contextlib.ExitStack) -> None:
+def test_console_blocks(block: str, checkout: Path, tmp_path: Path, closing: contextlib.ExitStack) -> None:
     """Each command of a console block prints what the README shows below it."""
-    shutil.rmtree("/tmp/aggregation-demo", ignore_errors=True)
+    block = block.replace("/tmp/aggregation-demo", str(tmp_path / "demo"))
     if "OSS_ENDPOINT" in block:
         server = OssServer(
             ["demo"], access_key_id="demo-access-key-id", access_key_secret="demo-access-key-secret"
@@ -86,7 +84,6 @@ def test_console_blocks(block: str, checkout: Path, closing: contextlib.ExitStac
         check=False,
     )
     printed = outcome.stdout.split(f"{marker}\n")
-    shutil.rmtree("/tmp/aggregation-demo", ignore_errors=True)
     for (command, shown), output in zip(commands, printed, strict=False):
         assert normalised(output) == normalised(shown), command
 
