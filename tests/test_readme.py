@@ -77,7 +77,7 @@ def test_console_blocks(block: str, checkout: Path, tmp_path: Path, closing: con
     outcome = subprocess.run(
         ["bash", "-c", script],
         cwd=checkout,
-        env=environment(PYTHONDONTWRITEBYTECODE="1", MAKEFLAGS=""),
+        env=environment(PYTHONDONTWRITEBYTECODE="1", MAKEFLAGS="", MAKELEVEL="0"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

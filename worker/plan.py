@@ -37,11 +37,11 @@ def plan(job: cli.Job, level: int, files: int | None, fan_in: int) -> None:
     if files is None:
         files = steps.count_files(job.storage, job.layout, level)
     groups = tree.group_count(files, fan_in)
-    text = json.dumps(list(range(groups)), separators=(",", ":"))
+    text = json.dumps(list(range(min(groups, RESULT_MAX))), separators=(",", ":"))
     if len(text) > RESULT_MAX:
         raise WrongUsageError(
             f"planning {groups} groups of l{level}",
-            f"the list has {len(text)} bytes, and Argo keeps {RESULT_MAX}",
+            f"their list has more than the {RESULT_MAX} bytes that Argo keeps of an output",
             "raise --fan-in, or use aggregation.yaml",
         )
     cli.console.print([text])

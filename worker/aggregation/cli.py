@@ -111,8 +111,8 @@ class OutputName(click.ParamType[Any]):
 
 
 NUMBER = Number()
-COUNT = Number(least=1, digits=15)
-FAN_IN = Number(least=2, digits=15)
+COUNT = Number(least=1)
+FAN_IN = Number(least=2)
 """A group of one would never end: each level would hold as many files as the one before."""
 
 option = functools.partial(click.option, show_envvar=True)

@@ -154,10 +154,11 @@ class Run:
 
     def _inputs(self) -> dict[int, Entry]:
         found = self._level(1)
-        if lacking := [number for number in range(self._shape.files) if number not in found]:
+        lacking = next((number for number in range(self._shape.files) if number not in found), None)
+        if lacking is not None:
             raise MissingInputError(
                 f"reducing {self._shape.files} files under {self._storage.path('')}",
-                f"l1 holds {steps.describe_numbers(set(found))}, {self._layout.file(1, lacking[0])} not",
+                f"l1 holds {steps.describe_numbers(set(found))}, {self._layout.file(1, lacking)} not",
                 "write it, set --files, or let --prepare make some",
             )
         return {number: found[number] for number in range(self._shape.files)}

@@ -157,13 +157,14 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
 
 def _see_that_all_are_there(storage: Storage, layout: Layout, level: int, wanted: range) -> None:
     """Let a mistyped count end before a name is made for each file of it."""
-    if len(wanted) <= _MANY:
+    count = wanted.stop - wanted.start  # len() takes no number of a hundred digits
+    if count <= _MANY:
         return
     held = numbers(storage, layout, level)
     missing = next((number for number in wanted if number not in held), None)
     if missing is not None:
         raise MissingInputError(
-            f"joining {len(wanted)} files of l{level} under {storage.path('')}",
+            f"joining {count} files of l{level} under {storage.path('')}",
             f"l{level} holds {describe_numbers(held)}, not {layout.file(level, missing)}",
             "check the numbers, or run the step that makes the file",
         )
