@@ -12,6 +12,7 @@ import pytest
 from docker.errors import DockerException
 
 from conftest import REPOSITORY, leftovers, write_level
+from oss_server import OssServer
 
 TAG = "aggregation-worker:test"
 
@@ -190,7 +191,8 @@ def test_sigterm_reaches_process_1(engine: docker.DockerClient, image: str, volu
 def test_nothing_is_compiled_at_run_time(contain: Docker) -> None:
     """Every module that the scripts import comes with its .pyc: a read-only pod could never write one."""
     code = (
-        "import sys, json, os, process, merge, prepare, pipeline\n"
+        "import sys, json, os, process, merge, prepare, pipeline, plan\n"
+        "import aggregation.command, aggregation.oss, aggregation.remote\n"
         "spec = lambda m: getattr(m, '__spec__', None)\n"
         "lacking = [m.__file__ for m in sys.modules.values() if spec(m) and spec(m).has_location\n"
         "  and m.__file__.endswith('.py') and not os.path.exists(spec(m).cached or '')]\n"
@@ -199,6 +201,28 @@ def test_nothing_is_compiled_at_run_time(contain: Docker) -> None:
     ran = contain("python3", "-c", code)
     assert ran.code == 0, ran
     assert json.loads(ran.stdout) == []
+
+
+def test_it_is_small(engine: docker.DockerClient, image: str) -> None:
+    """The layers above the base are at most 45 MiB: each of thousands of pods may have to pull them."""
+    base = engine.images.get("python:3.11-slim-bookworm").attrs["Size"]
+    assert engine.images.get(image).attrs["Size"] - base <= 45 << 20
+
+
+def test_it_speaks_oss(engine: docker.DockerClient, image: str) -> None:
+    """What was left out of the packages is not missed on an oss:// root."""
+    with OssServer(["demo"], access_key_id="id", access_key_secret="secret") as server:
+        for number in range(2):
+            server.put("demo", f"data/l1/{number}.txt", b"x" * 3_000_000)
+        engine.containers.run(
+            image,
+            ["process.py", "0", "1", "--root", "oss://demo/data"],
+            environment=server.environment(),
+            network_mode="host",
+            read_only=True,
+            remove=True,
+        )
+        assert server.get("demo", "data/l2/0.txt") == b"x" * 6_000_000
 
 
 def test_what_the_image_is(engine: docker.DockerClient, image: str) -> None:
