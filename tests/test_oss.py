@@ -328,7 +328,7 @@ def test_a_source_replaced_all_the_time(oss: Oss) -> None:
     oss.server.faults.add(
         Fault("UploadPartCopy", Call(lambda _, __: oss.place.put("l1/1.txt", os.urandom(2 * MIB))))
     )
-    with pytest.raises(IntegrityError, match="was replaced while it was joined"):
+    with pytest.raises(IntegrityError, match="was replaced while it was read"):
         oss.join()
     assert oss.target == b"old"
     assert not oss.server.uploads("demo")

@@ -30,7 +30,7 @@ EXIT_CODES = (
     ExitCode(130, "SIGINT: temporaries removed, uploads aborted", retried=False),
     ExitCode(143, "SIGTERM: temporaries removed, uploads aborted", retried=True),
 )
-"""64 and 65 are left out on purpose: Argo's executor exits with them (facts of cmd/argoexec)."""
+"""64 and 65 are left out on purpose: Argo's executor exits with them."""
 
 
 class AggregationError(Exception):

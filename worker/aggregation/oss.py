@@ -8,11 +8,11 @@ What would save less traffic than its requests are worth is fetched and written 
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, suppress
 from itertools import islice
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from anycrc import Model
 
@@ -43,6 +43,8 @@ ABANDONED_SECONDS = 24 * 3600
 """An upload or intermediate object is a leftover after a day: no join takes that long."""
 
 CRC = Model("CRC64-XZ")
+
+Result = TypeVar("Result")
 
 
 class Source(NamedTuple):
@@ -113,13 +115,21 @@ class OssStorage:
         """By the service, or by one PUT. Begun anew once if a source was replaced meanwhile."""
         del checksum  # it costs nothing here
         doing = f"joining {describe(sources)} into {self.path(target)}"
+        return self._undisturbed(doing, lambda: self._concatenate(doing, sources, target, advance))
+
+    def _undisturbed(self, doing: str, attempt: Callable[[], Result]) -> Result:
+        """What `attempt` gives, begun anew once if another writer was in its way.
+
+        Raises:
+            IntegrityError: that happened twice.
+        """
         for last in (False, True):
             try:
-                return self._concatenate(doing, sources, target, advance)
+                return attempt()
             except (ReplacedError, NoSuchUploadError) as error:
                 if last:
                     why = (
-                        f"{error} was replaced while it was joined"
+                        f"{error} was replaced while it was read"
                         if isinstance(error, ReplacedError)
                         else "another run aborted the multipart upload"
                     )
@@ -136,24 +146,21 @@ class OssStorage:
     def download(self, sources: Sequence[str], folder: str) -> list[str]:
         """By ranged GETs in parallel; each file's CRC64 is compared with the service's."""
         doing = f"fetching {describe(sources)}"
-        try:
-            found = [
-                source if source.state else self.state_of(doing, source.key)
-                for source in self._look_up(doing, sources)
-            ]
-            check_room(folder, sum(source.size for source in found))
-            pieces = [(source, Range(0, *border)) for source in found for border in blocks(source.size)]
-            fetched = read_ahead(lambda piece: self.fetch(doing, *piece), pieces, self.settings.parallel)
-            paths = []
-            for source in found:
-                path = os.path.join(folder, f"input-{os.path.basename(source.key)}")
-                checksum = _Checksum(data for data, _ in islice(fetched, len(list(blocks(source.size)))))
-                save(doing, path, checksum)
-                if source.known_crc64 not in (None, checksum.crc64):
-                    raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
-                paths.append(path)
-        except ReplacedError as error:
-            raise IntegrityError(doing, f"{error} was replaced while it was read", "run again") from error
+        return self._undisturbed(doing, lambda: self._download(doing, sources, folder))
+
+    def _download(self, doing: str, names: Sequence[str], folder: str) -> list[str]:
+        sources = self._look_up(doing, names, list_from=None)
+        check_room(folder, sum(source.size for source in sources))
+        pieces = [(source, Range(0, *border)) for source in sources for border in blocks(source.size)]
+        fetched = read_ahead(lambda piece: self.fetch(doing, *piece), pieces, self.settings.parallel)
+        paths = []
+        for source in sources:
+            path = os.path.join(folder, f"input-{os.path.basename(source.key)}")
+            checksum = _Checksum(data for data, _ in islice(fetched, len(list(blocks(source.size)))))
+            save(doing, path, checksum)
+            if source.known_crc64 not in (None, checksum.crc64):
+                raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
+            paths.append(path)
         return paths
 
     def upload(self, path: str, target: str, *, advance: Advance | None = None) -> Written:
@@ -168,10 +175,17 @@ class OssStorage:
                 if advance is not None:
                     advance(size)
             else:
-                with _Assembly(self, doing, (), advance) as assembly:
-                    crc64 = assembly.upload(self._key(target), file.fileno(), size)
+                crc64 = self._undisturbed(
+                    doing, lambda: self._upload_parts(doing, file.fileno(), size, target, advance)
+                )
         seconds = time.perf_counter() - started
         return Written(size, crc64, "streamed", self.client.requests - before, seconds, verified=True)
+
+    def _upload_parts(
+        self, doing: str, descriptor: int, size: int, target: str, advance: Advance | None
+    ) -> int:
+        with _Assembly(self, doing, (), advance) as assembly:
+            return assembly.upload(self._key(target), descriptor, size)
 
     def write(self, target: str, data: bytes) -> None:
         """One PUT."""
@@ -239,11 +253,11 @@ class OssStorage:
             verified,
         )
 
-    def _look_up(self, doing: str, names: Sequence[str]) -> list[Source]:
-        """The sources' sizes and states: by a HEAD each, of many by one listing for those that are short."""
+    def _look_up(self, doing: str, names: Sequence[str], list_from: int | None = LIST_FROM) -> list[Source]:
+        """The sources' sizes and states: by a HEAD each, but of many by one listing where they are short."""
         keys = [self._key(name) for name in names]
         listed: dict[str, int] = {}
-        if len(keys) >= LIST_FROM:
+        if list_from is not None and len(keys) >= list_from:
             for folder in sorted({os.path.dirname(key) for key in keys}):
                 for info in self.client.list(folder):
                     listed[str(info["name"]).removeprefix(f"{self.client.bucket_name}/")] = int(info["size"])
