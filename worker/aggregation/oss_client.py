@@ -117,6 +117,7 @@ class OssClient:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._session = oss2.Session(pool_size=connections)
+        _read_environment_once(self._session.session, configuration.endpoint)
         try:
             self.bucket = _Bucket(
                 configuration.auth(),
@@ -408,6 +409,14 @@ _TRANSPORT_ERRORS = (
     _TruncatedError,
 )
 """Connections that fail, at whichever layer they are noticed; oss2 wraps only some."""
+
+
+def _read_environment_once(session: requests.Session, endpoint: str) -> None:
+    """Take proxies and certificates from the environment now, not at each request: a sixth of its time."""
+    settings = session.merge_environment_settings(endpoint, {}, None, None, None)
+    session.proxies = settings["proxies"]
+    session.verify = settings["verify"]
+    session.trust_env = False
 
 
 class _Listing(ossfs.OSSFileSystem):  # type: ignore[misc]  # ossfs ships no types
