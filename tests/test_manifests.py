@@ -183,13 +183,16 @@ def test_the_volume_hangs_together() -> None:
 
 
 def test_the_executor_may_report_and_nothing_else() -> None:
-    """Both service accounts are bound to one role, which lets Argo's wait container write task results."""
-    (role,), (binding,) = named("Role").values(), named("RoleBinding").values()
-    assert role["rules"] == [
+    """Every account may write task results, as the wait container does; a parent may do more, workers not."""
+    roles, bindings = named("Role"), named("RoleBinding")
+    assert roles.keys() == bindings.keys() == {"aggregation-executor", "aggregation-parent"}
+    assert roles["aggregation-executor"]["rules"] == [
         {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
     ]
-    assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    assert {subject["name"] for subject in binding["subjects"]} == named("ServiceAccount").keys()
+    bound = {name: {subject["name"] for subject in binding["subjects"]} for name, binding in bindings.items()}
+    assert bound["aggregation-executor"] == named("ServiceAccount").keys()
+    assert bound["aggregation-parent"] == {"aggregation-parent"}
+    assert all(binding["roleRef"]["name"] == name for name, binding in bindings.items())
 
 
 @pytest.mark.parametrize(("name", "document"), RUNNABLE.items(), ids=RUNNABLE)
