@@ -1,0 +1,68 @@
+"""What a start costs: each script imports what its root needs, and no more."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import WORKER, environment, write_level
+from oss_server import OssServer
+
+# Standard modules that cost a pod milliseconds at each start, and packages that belong to other stores.
+HEAVY = {
+    *("argparse", "asyncio", "concurrent", "ctypes", "dataclasses", "email", "hashlib", "http", "json"),
+    *("logging", "multiprocessing", "pathlib", "random", "shutil", "socket", "ssl", "subprocess", "tempfile"),
+    *("unittest", "urllib", "xml"),
+    *("anycrc", "fsspec", "oss2", "ossfs", "aiohttp", "requests", "alibabacloud_credentials"),
+}
+
+REPORT = """
+import atexit, runpy, sys
+atexit.register(lambda: print(*{name.partition(".")[0] for name in sys.modules}))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def imported(script: str, *arguments: object, **variables: str) -> set[str]:
+    """The top-level modules that a run has imported."""
+    outcome = subprocess.run(
+        [sys.executable, "-c", REPORT, str(WORKER / script), *map(str, arguments)],
+        env=environment(PYTHONPATH=str(WORKER), **variables),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(outcome.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"), [("process.py", [0, 1]), ("merge.py", [2]), ("prepare.py", [2])]
+)
+def test_the_local_path_is_light(root: Path, script: str, arguments: list[int]) -> None:
+    """On a directory a script imports click and the worker's own few modules, and nothing heavy."""
+    write_level(root, 1, [b"A", b"B"])
+    modules = imported(script, *arguments, "--root", root)
+    assert not modules & HEAVY, modules & HEAVY
+    assert {"click", "aggregation"} <= modules
+
+
+def test_oss_imports_what_it_needs() -> None:
+    """On an oss:// root the heavy packages are there, and those of other ways to OSS are not."""
+    with OssServer(["demo"], access_key_id="id", access_key_secret="secret") as server:
+        for number in range(2):
+            server.put("demo", f"x/l1/{number}.txt", b"x")
+        modules = imported("process.py", 0, 1, "--root", "oss://demo/x", **server.environment())
+    assert {"oss2", "ossfs", "fsspec", "anycrc"} <= modules
+    assert not modules & {"alibabacloud_credentials", "subprocess32", "pandas", "numpy"}
+
+
+def test_memory_does_not_import_oss() -> None:
+    """Another fsspec store imports fsspec alone."""
+    code = (
+        "import sys; from aggregation import location, storage;"
+        "storage.open_storage(location.parse('memory://x'));"
+        "assert 'fsspec' in sys.modules and not {'oss2', 'ossfs'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(PYTHONPATH=str(WORKER)), check=True)
