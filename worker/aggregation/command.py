@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from .errors import AggregationError, CommandFailedError, from_os_error, printable
 from .storage import Advance, Storage, Written, describe
@@ -29,6 +29,7 @@ GRACE_SECONDS = 10.0
 _PLACEHOLDER = re.compile(r"\{(?:output|level|number)\}")
 
 _POLL_SECONDS = 0.1
+_LOOK_SECONDS = 0.01
 _BLOCK = 256 * 1024
 
 
@@ -105,8 +106,8 @@ def join(
     started = time.perf_counter()
     doing = f"running {printable(command.arguments[0])} on {describe(sources)}"
     with storage.workplace(target, command.scratch) as folder:
-        inputs = storage.download(sources, folder)
         output = os.path.join(folder, os.path.basename(target))
+        inputs = storage.download(sources, f"{output}.inputs")
         arguments = command.expanded(inputs, output, level, number)
         _run(doing, command, arguments, inputs, output, lambda: advance(0) if advance else None)
         try:
@@ -134,19 +135,16 @@ def _run(
     look: Callable[[], object],
 ) -> None:
     """Run the command to its end. What `look`, called now and then, raises ends it early."""
+    starter = _Starter(
+        arguments,
+        stdin=subprocess.PIPE if command.reads_stdin else subprocess.DEVNULL,
+        stdout=subprocess.PIPE if command.writes_stdout else sys.stderr,
+    )
+    feeder: _Feeder | None = None
     try:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE if command.reads_stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if command.writes_stdout else sys.stderr,
-            process_group=0,  # so that a signal reaches what the command itself has started
-        )
-    except OSError as error:
-        raise _failed(
-            doing, f"it cannot be started: {os.strerror(error.errno or 0)}", "check --command"
-        ) from error
-    feeder = _Feeder(doing, process, inputs) if command.reads_stdin else None
-    try:
+        process = starter.wait(doing)
+        if command.reads_stdin:
+            feeder = _Feeder(doing, process, inputs)
         if command.writes_stdout:
             _receive(doing, process, output, look)
         while True:
@@ -155,20 +153,72 @@ def _run(
                 process.wait(_POLL_SECONDS)
                 break
     finally:
-        if process.returncode is None:
-            _end(process)
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with suppress(OSError):  # a pipe whose reader has gone
-                    stream.close()
+        started = starter.settled()
+        if started is not None:
+            if _is_there(started):
+                _end(started)
+            if started.stdout is not None:
+                started.stdout.close()
         if feeder is not None:
-            feeder.join()
+            # The pipe has lost its reader, which ends the feeder; unless the command left a process behind.
+            feeder.join(GRACE_SECONDS)
     if feeder is not None and feeder.failure is not None:
         raise feeder.failure
     if process.returncode > 0:
         raise _failed(doing, f"it ended with exit code {process.returncode}")
     if process.returncode < 0:
-        raise _failed(doing, f"it was killed by {signal.Signals(-process.returncode).name}")
+        number = -process.returncode
+        known = {known.value: known.name for known in signal.Signals}
+        raise _failed(doing, f"it was killed by {known.get(number, f'signal {number}')}")
+
+
+class _Starter(threading.Thread):
+    """Starts the command, in a thread of its own.
+
+    A signal interrupts the main thread only. There, one that came between the start of a process and the first
+    line that could end it would leave the process running.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, stdin: int, stdout: int | TextIO) -> None:
+        super().__init__(name="starter", daemon=True)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._failure: OSError | None = None
+        self._arguments = arguments
+        self._stdin = stdin
+        self._stdout = stdout
+        self._asked = False
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        """Start it in a process group of its own, so that a signal reaches what it starts in turn."""
+        try:
+            self.process = subprocess.Popen(
+                self._arguments, stdin=self._stdin, stdout=self._stdout, process_group=0
+            )
+        except OSError as error:
+            self._failure = error
+        finally:
+            self._done.set()
+
+    def settled(self) -> "subprocess.Popen[bytes] | None":
+        """The process, if one was started, also where an interruption came before wait() could say."""
+        if self._asked:
+            self._done.wait(GRACE_SECONDS)
+        return self.process
+
+    def wait(self, doing: str) -> "subprocess.Popen[bytes]":
+        """Start, and return the process once it runs.
+
+        Raises:
+            CommandFailedError: it cannot be started.
+        """
+        self._asked = True
+        self.start()
+        self._done.wait()
+        if self.process is None:
+            reason = os.strerror(self._failure.errno or 0) if self._failure else "unknown"
+            raise _failed(doing, f"it cannot be started: {reason}", "check --command") from self._failure
+        return self.process
 
 
 def _receive(doing: str, process: "subprocess.Popen[bytes]", output: str, look: Callable[[], object]) -> None:
@@ -190,13 +240,28 @@ def _receive(doing: str, process: "subprocess.Popen[bytes]", output: str, look: 
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM to the command and what it started; SIGKILL to what is left after the grace period."""
+    """End the command and all that it has started: SIGTERM, and SIGKILL after the grace period."""
     for signum in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
+        deadline = time.monotonic() + GRACE_SECONDS
+        with suppress(OSError):
             os.killpg(process.pid, signum)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)
-            return
+        while _is_there(process) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+
+
+def _is_there(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether the command, or a process that it has started in its group, still runs."""
+    if process.poll() is None:
+        return True
+    with suppress(ChildProcessError):
+        # As process 1 of a container the worker is the parent of what the command left; nobody else reaps it.
+        while os.waitpid(-process.pid, os.WNOHANG)[0]:
+            pass
+    try:
+        os.killpg(process.pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 class _Feeder(threading.Thread):
@@ -213,7 +278,13 @@ class _Feeder(threading.Thread):
     def run(self) -> None:
         """Write all, then close. A command that has read enough ends it without an error."""
         assert self._process.stdin is not None  # noqa: S101 - for the type checker
-        pipe = self._process.stdin.fileno()
+        try:
+            self._write_all(self._process.stdin.fileno())
+        finally:
+            with suppress(OSError):
+                self._process.stdin.close()  # here and nowhere else: the number could be another file's
+
+    def _write_all(self, pipe: int) -> None:
         for path in self._inputs:
             try:
                 source = os.open(path, os.O_RDONLY)
@@ -224,15 +295,13 @@ class _Feeder(threading.Thread):
                 while block := memoryview(os.read(source, _BLOCK)):
                     while block:
                         block = block[os.write(pipe, block) :]
-            except (BrokenPipeError, ValueError):
+            except BrokenPipeError:
                 return
             except OSError as error:
                 self._fail(error, path)
                 return
             finally:
                 os.close(source)
-        with suppress(OSError):
-            self._process.stdin.close()
 
     def _fail(self, error: OSError, path: str) -> None:
         self.failure = from_os_error(error, self._doing, path, writing=False)

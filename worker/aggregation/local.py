@@ -175,7 +175,7 @@ class LocalStorage:
             status = os.fstat(descriptor)
         except OSError as error:
             raise from_os_error(error, doing, path, writing=False) from error
-        if status.st_dev == os.stat(self._root).st_dev:
+        if os.path.dirname(path) in self._writing:  # beside the target, where nothing but a rename is needed
             with _NewFile(self, doing, target, written=(path, descriptor)) as new:
                 new.sync()
                 new.publish(status.st_size)

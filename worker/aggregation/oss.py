@@ -24,7 +24,7 @@ from .oss_client import NoSuchUploadError, ObjectState, OssClient, ReplacedError
 from .oss_credentials import from_environment
 from .parts import Copy, Join, Part, Range, Upload
 from .readahead import blocks, read_ahead
-from .scratch import check_room, folder, save
+from .scratch import folder, make_room, save
 from .storage import Advance, Entry, Settings, Written, describe
 
 PUT_MAX = 8 * 1024**2
@@ -150,12 +150,12 @@ class OssStorage:
 
     def _download(self, doing: str, names: Sequence[str], folder: str) -> list[str]:
         sources = self._look_up(doing, names, list_from=None)
-        check_room(folder, sum(source.size for source in sources))
+        make_room(folder, sum(source.size for source in sources))
         pieces = [(source, Range(0, *border)) for source in sources for border in blocks(source.size)]
         fetched = read_ahead(lambda piece: self.fetch(doing, *piece), pieces, self.settings.parallel)
         paths = []
         for source in sources:
-            path = os.path.join(folder, f"input-{os.path.basename(source.key)}")
+            path = os.path.join(folder, os.path.basename(source.key))
             checksum = _Checksum(data for data, _ in islice(fetched, len(list(blocks(source.size)))))
             save(doing, path, checksum)
             if source.known_crc64 not in (None, checksum.crc64):

@@ -29,8 +29,8 @@ from .fastcopy import crc64_function
 from .layout import new_temporary, parse_temporary
 from .location import Location
 from .readahead import BLOCK, blocks, read_ahead
-from .scratch import check_room, save
 from .scratch import folder as scratch_folder
+from .scratch import make_room, save
 from .storage import Advance, Entry, Settings, Written, describe
 
 STALE_SECONDS = 24 * 3600
@@ -135,11 +135,14 @@ class RemoteStorage:
         """In blocks, in parallel."""
         doing = f"fetching {describe(sources)}"
         files = list(self._pieces(doing, sources))
-        check_room(folder, sum(pieces[-1].end for pieces in files))
+        make_room(folder, sum(pieces[-1].end for pieces in files))
         fetched = self._fetched(doing, [piece for pieces in files for piece in pieces])
-        paths = [os.path.join(folder, f"input-{os.path.basename(name)}") for name in sources]
-        for path, pieces in zip(paths, files, strict=True):
-            save(doing, path, islice(fetched, len(pieces)))
+        paths = [os.path.join(folder, os.path.basename(name)) for name in sources]
+        try:
+            for path, pieces in zip(paths, files, strict=True):
+                save(doing, path, islice(fetched, len(pieces)))
+        except Exception as error:
+            raise self._translated(error, doing) from error
         return paths
 
     def upload(self, path: str, target: str, *, advance: Advance | None = None) -> Written:

@@ -34,8 +34,12 @@ def save(doing: str, path: str, blocks: Iterable[bytes]) -> None:
     Raises:
         RefusedError: there is no room for it after all.
     """
-    with open(path, "wb", buffering=0) as file:
-        for block in blocks:
+    try:
+        file = open(path, "wb", buffering=0)  # noqa: SIM115 - the block below closes it
+    except OSError as error:
+        raise from_os_error(error, doing, path, writing=True) from error
+    with file:
+        for block in blocks:  # which raises errors of its own: of where the blocks come from
             try:
                 view = memoryview(block)
                 while view:
@@ -44,12 +48,13 @@ def save(doing: str, path: str, blocks: Iterable[bytes]) -> None:
                 raise from_os_error(error, doing, path, writing=True) from error
 
 
-def check_room(path: str, size: int) -> None:
-    """See that `size` bytes fit below `path`.
+def make_room(path: str, size: int) -> None:
+    """Make the folder `path`, if it is not there, for files of `size` bytes.
 
     Raises:
-        RefusedError: they do not.
+        RefusedError: they do not fit.
     """
+    os.makedirs(path, exist_ok=True)
     status = os.statvfs(path)
     free = status.f_bavail * status.f_frsize
     if size > free:
