@@ -143,6 +143,77 @@ def keys(value: Any) -> set[str]:
     return {key for item in value for key in keys(item)} if isinstance(value, list) else set()
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "scratch"),
+    [
+        ("aggregation.yaml", {}, ""),
+        ("aggregate.yaml", {}, ""),
+        ("aggregation-oss.yaml", REQUIRED, "/scratch"),
+    ],
+)
+def test_without_a_command_nothing_is_different(name: str, given: dict[str, str], scratch: str) -> None:
+    """The variables of a command are empty or the worker's own defaults, and no argument speaks of one."""
+    for pod in (pod for stage in submit(name, given) for pod in stage.pods):
+        variables = dict(pod.environment)
+        assert {key: variables[f"AGGREGATION_{key}"] for key in ("COMMAND", "SUFFIX", "SCRATCH")} == {
+            "COMMAND": "",
+            "SUFFIX": ".txt",
+            "SCRATCH": scratch,
+        }
+        assert variables["AGGREGATION_ALLOW_EMPTY"] == "false"
+        assert not [word for word in pod.command if word in ("--command", "--suffix", "--scratch")]
+
+
+@pytest.mark.parametrize("name", ["aggregation.yaml", "aggregate.yaml", "aggregation-oss.yaml"])
+def test_a_command_is_a_variable_and_never_an_argument(name: str) -> None:
+    """Whatever it holds, it reaches the worker as it is, and the pods' command lines stay the same."""
+    given = REQUIRED if "oss" in name else {}
+    texts = {
+        "command": """sh -c 'cat "$@" > "$0"; rm -rf $(pwd) `id`' {output} {inputs}""",
+        "final-command": "jq -s 'add | {total: .}' ; | > {inputs}",
+        "suffix": ".osm.pbf",
+        "allow-empty": "true",
+        "scratch": "/scratch",
+    }
+    stages = submit(name, {**given, **texts})
+    assert commands(stages) == commands(submit(name, given))
+    *levels, last = [[dict(pod.environment) for pod in stage.pods] for stage in stages if stage.pods]
+    assert {each["AGGREGATION_COMMAND"] for level in levels for each in level} == {texts["command"]}
+    assert [each["AGGREGATION_COMMAND"] for each in last] == [texts["final-command"]]
+    for variables in (each for level in [*levels, last] for each in level):
+        told = [variables[f"AGGREGATION_{key}"] for key in ("SUFFIX", "ALLOW_EMPTY", "SCRATCH")]
+        assert told == [".osm.pbf", "true", "/scratch"]
+
+
+def test_the_command_makes_the_result_too() -> None:
+    """Without a final command every pod has the same one; the final one alone leaves the levels plain."""
+    for given, wanted in [
+        ({"command": "sort"}, {"process-data": "sort", "merge-data": "sort"}),
+        ({"final-command": "wc"}, {"process-data": "", "merge-data": "wc"}),
+    ]:
+        pods = [pod for stage in submit("aggregation.yaml", given) for pod in stage.pods]
+        assert {(pod.template, dict(pod.environment)["AGGREGATION_COMMAND"]) for pod in pods} == set(
+            wanted.items()
+        )
+
+
+@pytest.mark.parametrize("scratch", ["", "/scratch"])
+def test_commands_run_in_the_pods(scratch: str, tmp_path: Path) -> None:
+    """The pods' variables, given to real processes, make the levels by one program, the result by another."""
+    cluster = Cluster(tmp_path)
+    level = cluster.volume / "aggregation-demo" / "l1"
+    level.mkdir(parents=True)
+    for number in range(5):
+        (level / f"{number}.csv").write_text(f"{9 - number}\n")
+    given = shape(5, 2, 2, suffix=".csv", command="sort -n", scratch=scratch)
+    for final in ("", "sort -rn {inputs} -o {output}"):
+        stages = submit("aggregation.yaml", {**given, "final-command": final})
+        cluster.run_each(pod for stage in stages for pod in stage.pods)
+        numbers = (cluster.volume / "aggregation-demo/result.csv").read_text().split()
+        assert numbers == [str(number) for number in (range(9, 4, -1) if final else range(5, 10))]
+    assert not list(cluster.volume.rglob(".*"))
+
+
 OSS_SECRETS = {
     SecretKey("OSS_ACCESS_KEY_ID", "oss-secret", "akId", optional=True),
     SecretKey("OSS_ACCESS_KEY_SECRET", "oss-secret", "akSecret", optional=True),
@@ -168,7 +239,7 @@ def test_the_oss_variant_runs_the_same_commands_without_a_volume(name: str, sist
             }.items()
         )
         assert set(pod.secrets) == OSS_SECRETS
-        assert pod.mounts == (("/tmp", "tmp"),)
+        assert dict(pod.mounts).items() <= {("/tmp", "tmp"), ("/scratch", "scratch")}
     assert not [pod for stage in submit(sister) for pod in stage.pods if pod.secrets]
 
 

@@ -175,8 +175,8 @@ def _run(
 class _Starter(threading.Thread):
     """Starts the command, in a thread of its own.
 
-    A signal interrupts the main thread only. There, one that came between the start of a process and the first
-    line that could end it would leave the process running.
+    A signal interrupts the main thread only. There, one that came between the start of a process and the
+    first line that could end it would leave the process running.
     """
 
     def __init__(self, arguments: Sequence[str], *, stdin: int, stdout: int | TextIO) -> None:
