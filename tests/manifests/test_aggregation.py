@@ -208,7 +208,8 @@ def test_commands_run_in_the_pods(scratch: str, tmp_path: Path) -> None:
     given = shape(5, 2, 2, suffix=".csv", command="sort -n", scratch=scratch)
     for final in ("", "sort -rn {inputs} -o {output}"):
         stages = submit("aggregation.yaml", {**given, "final-command": final})
-        cluster.run_each(pod for stage in stages for pod in stage.pods)
+        for stage in stages:
+            cluster.run_each(stage.pods)
         numbers = (cluster.volume / "aggregation-demo/result.csv").read_text().split()
         assert numbers == [str(number) for number in (range(9, 4, -1) if final else range(5, 10))]
     assert not list(cluster.volume.rglob(".*"))

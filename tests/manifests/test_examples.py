@@ -1,0 +1,140 @@
+"""The workflows of manifests/examples: they load, they are hardened, and they run the README's recipes."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hera.workflows import models
+
+from conftest import REPOSITORY, write_level
+from manifests.catalogue import FOLDER, LIBRARY, RUNNABLE, commands, parameters_of, submit
+from manifests.execution import Cluster
+from manifests.expansion import Manifest, Pod, Stage, effective_spec, expand, load
+
+EXAMPLES = {path.name: load(path)[0] for path in sorted((FOLDER / "examples").glob("*.yaml"))}
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+EACH = pytest.mark.parametrize(("name", "example"), EXAMPLES.items(), ids=EXAMPLES)
+
+
+def stages_of(example: Manifest, **parameters: str) -> list[Stage]:
+    """The stages of an example, its bucket given if it has one."""
+    given = {name: "my-bucket" for name, value in parameters_of(example).items() if value is None}
+    return list(expand(example, LIBRARY, {**given, **parameters}))
+
+
+def pods_of(example: Manifest) -> list[Pod]:
+    """All the pods of an example."""
+    return [pod for stage in stages_of(example) for pod in stage.pods]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each scalar of a document with its path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from leaves(item, f"{path}.{key}")
+    if not isinstance(value, dict | list):
+        yield path, str(value)
+
+
+def test_there_is_one_for_each_recipe() -> None:
+    """Sorted merge, animation and map, each named in the README."""
+    assert list(EXAMPLES) == ["animation.yaml", "map.yaml", "sorted-merge.yaml"]
+    for name in EXAMPLES:
+        assert f"`{name}`" in README
+
+
+@EACH
+def test_it_survives_heras_model(name: str, example: Manifest) -> None:
+    """Every key is one that Argo knows: it comes back from Hera's model."""
+    dumped = models.Workflow.model_validate(example).model_dump(by_alias=True, exclude_none=True, mode="json")
+    assert set(leaves(example)) <= set(leaves(dumped)), name
+
+
+@EACH
+def test_it_is_thin_and_explains_itself(name: str, example: Manifest) -> None:
+    """It names the template and lays a few values over it; its head says purpose, prerequisites and call."""
+    assert example["spec"].keys() <= {"workflowTemplateRef", "arguments", "volumes", "templateDefaults"}
+    text = (FOLDER / "examples" / name).read_text(encoding="utf-8")
+    top = text.split("apiVersion:")[0]
+    assert all(line.startswith("#") for line in top.splitlines())
+    assert "Prerequisites: Argo Workflows v3.4 or later" in top
+    assert f"argo submit {name}" in top
+    assert all(len(line) <= 118 for line in text.splitlines())
+    for applied in re.findall(r"-f (\S+)", top):
+        assert (FOLDER / "examples" / applied).is_file(), applied
+    assert f"{example['spec']['workflowTemplateRef']['name']}.yaml" in top
+    assert example["metadata"]["annotations"]["workflows.argoproj.io/version"] == ">= 3.4.0"
+
+
+@EACH
+def test_what_it_lays_over_the_template_weakens_nothing(name: str, example: Manifest) -> None:
+    """The pods keep security, retries, mounts and storage of the template's own; memory and room grow."""
+    template = RUNNABLE[f"{example['spec']['workflowTemplateRef']['name']}.yaml"]
+    plain = effective_spec(template)
+    spec = effective_spec(example, LIBRARY)
+    same = ("securityContext", "nodeSelector", "podGC", "parallelism", "serviceAccountName", "templates")
+    assert {key: spec[key] for key in same} == {key: plain[key] for key in same}, name
+    assert {volume["name"] for volume in spec["volumes"]} == {volume["name"] for volume in plain["volumes"]}
+    for pod in pods_of(example):
+        assert pod.container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert pod.retry is not None
+        assert pod.container["resources"].keys() == {"requests", "limits"}
+        assert ("/scratch", "scratch") in pod.mounts
+        assert ("/tmp", "tmp") in pod.mounts
+        root = dict(pod.environment)["AGGREGATION_ROOT"]
+        assert root.startswith("oss://my-bucket/") != (("/mnt/vol", "workdir") in pod.mounts)
+
+
+@EACH
+def test_it_runs_the_readmes_recipe(name: str, example: Manifest) -> None:
+    """Command and suffix are the README's, word by word, as a variable of each pod."""
+    program = {"animation.yaml": "ffmpeg", "map.yaml": "osmium", "sorted-merge.yaml": "sort -m"}[name]
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    (block,) = [text for text in blocks if program in text and "--command" in text]
+    words = shlex.split(block.replace("\\\n", " "))
+    recipe = shlex.split(words[words.index("--command") + 1])
+    suffix = words[words.index("--suffix") + 1] if "--suffix" in words else ".txt"
+    for pod in pods_of(example):
+        variables = dict(pod.environment)
+        assert shlex.split(variables["AGGREGATION_COMMAND"]) == recipe
+        assert variables["AGGREGATION_SUFFIX"] == suffix
+
+
+@EACH
+def test_nothing_in_it_is_eaten_on_the_way(name: str, example: Manifest) -> None:
+    """Kubernetes makes one $ of two and fills in $(NAME), Argo fills in its tags: the commands have none."""
+    for pod in pods_of(example):
+        text = dict(pod.environment)["AGGREGATION_COMMAND"]
+        assert not re.search(r"\$\$|\$\([A-Z_]+\)|\{\{", text), name
+
+
+def test_sorted_merge_merges(tmp_path: Path) -> None:
+    """Its pods, run as processes, merge sorted files into one."""
+    cluster = Cluster(tmp_path)
+    lines = [[f"{(7 * number) % 40:02} of {number}" for number in range(n, 40, 20)] for n in range(20)]
+    contents = ["".join(f"{line}\n" for line in sorted(part)).encode() for part in lines]
+    write_level(cluster.volume / "logs", 1, contents)
+    stages = stages_of(EXAMPLES["sorted-merge.yaml"], files="20")
+    assert [len(stage.pods) for stage in stages if stage.pods] == [2, 1]
+    for stage in stages:
+        cluster.run_each(stage.pods)
+    wanted = "".join(f"{line}\n" for line in sorted(line for part in lines for line in part))
+    assert (cluster.volume / "logs/result.txt").read_text() == wanted
+    assert not list(cluster.volume.rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "pods"), [("sorted-merge.yaml", [16, 1]), ("animation.yaml", [8, 1]), ("map.yaml", [8, 2, 1])]
+)
+def test_the_shape_of_each(name: str, pods: list[int]) -> None:
+    """As many levels as its numbers say, with the commands of the template that it names."""
+    example = EXAMPLES[name]
+    stages = stages_of(example)
+    assert [len(stage.pods) for stage in stages if stage.pods] == pods
+    given = {key: value for key, value in parameters_of(example).items() if value is not None}
+    given |= {"bucket": "my-bucket"} if "bucket" in parameters_of(example) else {}
+    template = f"{example['spec']['workflowTemplateRef']['name']}.yaml"
+    assert commands(stages) == commands(submit(template, given))
