@@ -36,7 +36,7 @@ ENV PATH=/opt/aggregation:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbi
 # would compile all that it imports, at each start. Compiled here is what the worker imports, and no more;
 # unchecked, because nothing in an image changes.
 RUN python3 -c "import sys, py_compile, json, traceback, process, merge, prepare, pipeline, plan; \
-    import aggregation.command, aggregation.oss, aggregation.remote, fsspec.implementations.memory; \
+    import aggregation.command, aggregation.local, aggregation.oss, aggregation.remote; \
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
     files = [getattr(module, '__file__', None) or '' for module in sys.modules.values()]; \
     [py_compile.compile(file, invalidation_mode=mode) for file in files if file.endswith('.py')]"

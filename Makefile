@@ -6,7 +6,7 @@ IMAGE  ?= serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-exam
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint image e2e oss-server lock clean
+.PHONY: help demo test lint image bench e2e oss-server lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ lint: $(VENV)/dev ## Check style and types
 
 image: ## Build the image, under the name that the tutorial's workflow asks for (IMAGE=...)
 	docker build --platform linux/amd64 --tag $(IMAGE) .
+
+bench: $(VENV)/dev ## Measure the worker beside its rivals (BENCH="--quick", or some of its cases: BENCH="shapes")
+	@$(BIN)/python tests/benchmarks $(BENCH)
 
 e2e: $(VENV)/dev ## Run the manifests on the cluster of the current kube context (E2E="--image ...")
 	@$(BIN)/python tests/e2e $(E2E)

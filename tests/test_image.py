@@ -192,7 +192,7 @@ def test_nothing_is_compiled_at_run_time(contain: Docker) -> None:
     """Every module that the scripts import comes with its .pyc: a read-only pod could never write one."""
     code = (
         "import sys, json, os, process, merge, prepare, pipeline, plan\n"
-        "import aggregation.command, aggregation.oss, aggregation.remote\n"
+        "import aggregation.command, aggregation.local, aggregation.oss, aggregation.remote\n"
         "spec = lambda m: getattr(m, '__spec__', None)\n"
         "lacking = [m.__file__ for m in sys.modules.values() if spec(m) and spec(m).has_location\n"
         "  and m.__file__.endswith('.py') and not os.path.exists(spec(m).cached or '')]\n"

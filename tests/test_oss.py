@@ -88,6 +88,14 @@ def test_no_byte_of_large_objects_passes_through(oss: Oss) -> None:
     assert done.written.crc64 == CRC64(found)
 
 
+def test_a_look_at_the_start_fetches_the_start(oss: Oss) -> None:
+    """Reading the first bytes of a large object, as pipeline.py does to show them, fetches no more of it."""
+    oss.put(b"start" + bytes(5 * MIB))
+    oss.server.counters.reset()
+    assert oss.place.storage.read("l1/0.txt", 5) == b"start"
+    assert oss.server.counters.total.bytes_out < 2000
+
+
 def test_server_side_beats_streaming(oss: Oss) -> None:
     """At 50 MB/s the join takes less than a fifth of the time of GET and PUT through the client."""
     whole = oss.put(os.urandom(8 * MIB), os.urandom(8 * MIB))

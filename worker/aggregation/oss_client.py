@@ -173,18 +173,15 @@ class OssClient:
         return self.call("GetObject", key, send)
 
     def read(self, key: str, limit: int) -> bytes:
-        """The first `limit` bytes of an object.
+        """The first `limit` bytes of an object, and no more of it on the wire.
 
         Raises:
             MissingInputError: there is no such object.
         """
 
         def send() -> bytes:
-            with self._reading(self.bucket.get_object(key)) as answer:
-                data = b""
-                while len(data) < limit and (more := answer.resp.read(limit - len(data))):
-                    data += more
-                return data
+            with self._reading(self.bucket.get_object(key, byte_range=(0, limit - 1))) as answer:
+                return bytes(answer.resp.read())
 
         return self.call("GetObject", key, send)
 

@@ -1,0 +1,97 @@
+"""What was measured, as tables for a terminal and as JSON."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.case import MIB, Quantity
+from benchmarks.runner import Outcome, Verdict
+
+_COLUMNS: dict[Quantity, str] = {
+    "cpu": "CPU ms",
+    "memory": "MiB",
+    "requests": "requests",
+    "up": "kB up",
+    "down": "kB down",
+    "made": "KiB made",
+}
+_UNITS: dict[Quantity, float] = {"cpu": 1e-3, "memory": MIB, "up": 1000, "down": 1000, "made": 1024}
+
+
+def table(outcome: Outcome) -> list[str]:
+    """A row for each command: time, its quartiles and ratio, and whatever else was measured."""
+    names = list(outcome.runs)
+    measured = [q for q in _COLUMNS if any(outcome.measured(name, q) for name in names)]
+    moved = any(run.moved for runs in outcome.runs.values() for run in runs)
+    rows = [["", "ms", "quartiles", "ratio", *(_COLUMNS[quantity] for quantity in measured)]]
+    for name, runs in outcome.runs.items():
+        spread = outcome.spread(name, "seconds")
+        low, middle, high = (f"{1000 * value:.{1 if value < 1 else 0}f}" for value in spread)
+        row = [name, middle, f"{low} - {high}", f"{outcome.ratio(name, outcome.case.reference):.2f}"]
+        medians = {quantity: outcome.spread(name, quantity).median for quantity in measured}
+        row += [f"{median / _UNITS.get(quantity, 1):,.1f}" for quantity, median in medians.items()]
+        rows.append([*row, *([runs[-1].moved] if moved else [])])
+    if moved:
+        rows[0].append("moved")
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    rounds = max(map(len, outcome.runs.values()))
+    return [f"{outcome.case.name} (median of {rounds}; ratio to: {outcome.case.reference})", *lines, ""]
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """A target, met or missed."""
+    unit = f"{verdict.found / MIB:.1f} MiB" if verdict.target.quantity == "memory" else f"{verdict.found:.2f}"
+    who = f" ({verdict.target.command})"
+    return f"{'met   ' if verdict.met else 'MISSED'}  {unit:>9}  {verdict.target.promise}{who}"
+
+
+def as_json(
+    outcomes: Sequence[Outcome], verdicts: Sequence[Verdict], skipped: dict[str, str], machine: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything: each run's figures in seconds and bytes, in the order of the rounds."""
+    return {
+        "machine": machine,
+        "cases": [
+            {
+                "name": outcome.case.name,
+                "reference": outcome.case.reference,
+                "commands": {
+                    name: {
+                        "runs": [run.quantities for run in runs],
+                        "moved": runs[-1].moved,
+                        "ratio": outcome.ratio(name, outcome.case.reference),
+                    }
+                    for name, runs in outcome.runs.items()
+                },
+            }
+            for outcome in outcomes
+        ],
+        "targets": [
+            {**verdict.target._asdict(), "found": verdict.found, "met": verdict.met} for verdict in verdicts
+        ],
+        "skipped": skipped,
+    }
+
+
+def machine(folder: Path) -> dict[str, Any]:
+    """What the figures depend on."""
+    listed = subprocess.run(
+        ["stat", "--file-system", "--format=%T", folder], capture_output=True, text=True, check=False
+    )
+    cat = subprocess.run(["cat", "--version"], capture_output=True, text=True, check=False)
+    return {
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "kernel": platform.release(),
+        "processor": platform.machine(),
+        "file system": listed.stdout.strip(),
+        "python": platform.python_version(),
+        "cat": (cat.stdout.splitlines() or [""])[0],
+    }

@@ -1,0 +1,89 @@
+"""Serves a folder at another place, where whatever names a file takes 20 ms.
+
+An object store's mount asks the store each time; the waits of several threads overlap there, and do here.
+Needs libfuse and mfusepy.
+"""
+
+# mypy: disable-error-code="import-not-found, import-untyped, misc, override"
+
+import errno
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import mfusepy
+
+LATENCY = 0.02
+"""Seconds a request."""
+
+
+class SlowMount(mfusepy.Operations):
+    """Passes everything through to the folder, file descriptors as handles."""
+
+    use_ns = True
+
+    def __init__(self, behind: str) -> None:
+        self._behind = behind
+
+    def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
+        try:
+            status = os.lstat(self._behind + path) if fh is None else os.fstat(fh)
+        except FileNotFoundError as error:
+            time.sleep(LATENCY)
+            raise mfusepy.FuseOSError(errno.ENOENT) from error
+        if fh is None and not stat.S_ISDIR(status.st_mode):
+            time.sleep(LATENCY)
+        names = ("st_mode", "st_nlink", "st_size", "st_uid", "st_gid", "st_ino")
+        times = {f"st_{kind}time": getattr(status, f"st_{kind}time_ns") for kind in "amc"}
+        return {name: getattr(status, name) for name in names} | times
+
+    def readdir(self, path: str, _fh: int) -> Iterator[tuple[str, dict[str, int], int]]:
+        time.sleep(LATENCY)
+        for entry in os.scandir(self._behind + path):
+            # As s3fs and ossfs do, the listing says which names are folders.
+            yield entry.name, {"st_mode": stat.S_IFDIR if entry.is_dir() else stat.S_IFREG}, 0
+
+    def open(self, path: str, flags: int) -> int:
+        time.sleep(LATENCY)
+        return os.open(self._behind + path, flags)
+
+    def create(self, path: str, mode: int, _fi: object = None) -> int:
+        time.sleep(LATENCY)
+        return os.open(self._behind + path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
+
+    def read(self, _path: str, size: int, offset: int, fh: int) -> bytes:
+        return os.pread(fh, size, offset)
+
+    def write(self, _path: str, data: bytes, offset: int, fh: int) -> int:
+        return os.pwrite(fh, data, offset)
+
+    def truncate(self, path: str, length: int, _fh: int | None = None) -> None:
+        os.truncate(self._behind + path, length)
+
+    def release(self, _path: str, fh: int) -> None:
+        os.close(fh)
+
+    def fsync(self, _path: str, _datasync: int, fh: int) -> None:
+        time.sleep(LATENCY)
+        os.fsync(fh)
+
+    def rename(self, old: str, new: str) -> None:
+        time.sleep(LATENCY)
+        os.rename(self._behind + old, self._behind + new)
+
+    def unlink(self, path: str) -> None:
+        time.sleep(LATENCY)
+        os.unlink(self._behind + path)
+
+    def mkdir(self, path: str, mode: int) -> None:
+        time.sleep(LATENCY)
+        os.mkdir(self._behind + path, mode)
+
+
+if __name__ == "__main__":
+    # The kernel remembers nothing, as the mounts that show other pods' writes are told not to.
+    options = {"entry_timeout": 0, "attr_timeout": 0, "negative_timeout": 0}
+    mfusepy.FUSE(SlowMount(sys.argv[1]), sys.argv[2], foreground=True, nothreads=False, **options)
