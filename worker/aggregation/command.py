@@ -261,7 +261,19 @@ def _is_there(process: "subprocess.Popen[bytes]") -> bool:
         os.killpg(process.pid, 0)
     except OSError:
         return False
-    return True
+    return _runs_in_group(process.pid)
+
+
+def _runs_in_group(group: int) -> bool:
+    """Whether a process of the group still runs: one that has ended may wait long for a parent to reap it."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                # proc(5): the command's name, in parentheses, may hold anything; then state, parent, group.
+                state, _, its_group = file.read().rpartition(")")[2].split()[:3]
+                if int(its_group) == group and state not in "ZX":
+                    return True
+    return False
 
 
 class _Feeder(threading.Thread):
