@@ -123,6 +123,8 @@ def test_write_read_remove(place: Place) -> None:
     place.storage.write("l1/0.txt", b"world!")
     assert place.storage.read("l1/0.txt", 3) == b"wor"
     assert place.storage.read("l1/0.txt", 100) == b"world!"
+    place.storage.write("l1/0.txt", b"")
+    assert place.storage.read("l1/0.txt", 100) == b""
     place.storage.remove(["l1/0.txt", "l1/1.txt"])
     place.storage.remove(["l1/0.txt"])
     assert place.names() == set()
