@@ -26,7 +26,7 @@ lint: $(VENV)/dev ## Check style and types
 image: ## Build the image, under the name that the tutorial's workflow asks for (IMAGE=...)
 	docker build --platform linux/amd64 --tag $(IMAGE) .
 
-bench: $(VENV)/dev ## Measure the worker beside its rivals (BENCH="--quick", or some of its cases: BENCH="shapes")
+bench: $(VENV)/bench ## Measure the worker beside its rivals (BENCH="--quick", or some of its cases: BENCH="shapes")
 	@$(BIN)/python tests/benchmarks $(BENCH)
 
 e2e: $(VENV)/dev ## Run the manifests on the cluster of the current kube context (E2E="--image ...")
@@ -37,7 +37,7 @@ oss-server: $(VENV)/run ## Start a server that speaks OSS on 127.0.0.1:9000, for
 
 lock: $(VENV)/run ## Compile requirements*.txt from requirements*.in, with hashes
 	$(BIN)/python -m pip install --quiet uv
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-dev requirements-bench; do \
 	  $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-header --no-emit-index-url $$name.in --output-file $$name.txt || exit 1; \
 	done
@@ -54,4 +54,8 @@ $(VENV)/run: requirements.txt
 
 $(VENV)/dev: $(VENV)/run requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/bench: $(VENV)/dev requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	@touch $@

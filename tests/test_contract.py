@@ -104,15 +104,16 @@ def test_the_last_level_is_found(place: Place) -> None:
 def test_entries_and_find(place: Place) -> None:
     """A listing gives names, with sizes and times when asked; an absent folder holds nothing."""
     put_level(place, 1, [b"a", b"bcd"])
-    assert {entry.name for entry in place.storage.entries("l1")} == {"0.txt", "1.txt"}
-    details = {entry.name: entry for entry in place.storage.entries("l1", details=True)}
+    assert sorted(place.storage.names("l1")) == ["0.txt", "1.txt"]
+    details = {entry.name: entry for entry in place.storage.entries("l1")}
     assert details["1.txt"].size == 3
     assert details["1.txt"].modified > 0
+    assert place.storage.names("l9") == []
     assert place.storage.entries("l9") == []
-    assert [(entry.name, entry.is_folder) for entry in place.storage.entries("")] == [("l1", True)]
+    assert place.storage.names("") == ["l1"]
     found = place.storage.find("l1/1.txt")
     assert found
-    assert (found.name, found.size, found.is_folder) == ("1.txt", 3, False)
+    assert (found.name, found.size) == ("1.txt", 3)
     assert found.modified == details["1.txt"].modified
     assert place.storage.find("l1/2.txt") is None
 

@@ -17,24 +17,18 @@ HEAVY = {
     *("anycrc", "fsspec", "oss2", "ossfs", "aiohttp", "requests"),
 }
 
-REPORT = """
-import atexit, runpy, sys
-atexit.register(lambda: print(*{name.partition(".")[0] for name in sys.modules}))
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
 
 def imported(script: str, *arguments: object, **variables: str) -> set[str]:
-    """The top-level modules that a run has imported."""
+    """The top-level modules that a run has imported, as `-X importtime` lists them."""
     outcome = subprocess.run(
-        [sys.executable, "-c", REPORT, str(WORKER / script), *map(str, arguments)],
-        env=environment(PYTHONPATH=str(WORKER), **variables),
+        [sys.executable, "-X", "importtime", str(WORKER / script), *map(str, arguments)],
+        env=environment(**variables),
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(outcome.stdout.splitlines()[-1].split())
+    lines = [line for line in outcome.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
 @pytest.mark.parametrize(

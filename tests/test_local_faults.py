@@ -305,15 +305,16 @@ uid, gid, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 sys.path[0] = os.path.dirname(path)
 with open(path, encoding="utf-8") as file:
     code = compile(file.read(), path, "exec")
-sys.argv = [path, *sys.argv[4:], "--root", "/nowhere/at/all"]
-with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-    with contextlib.suppress(SystemExit):
-        exec(code, {"__name__": "__main__"})
+sys.argv = [path, *sys.argv[4:]]
+names = {"__name__": "loading"}
+exec(code, names)
+script = names[os.path.basename(path).removesuffix(".py")]
+with contextlib.suppress(Exception):
+    script.main([*sys.argv[1:], "--root", "/nowhere/at/all"], standalone_mode=False)
 if os.geteuid() == 0:
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-sys.argv = sys.argv[:-2]
 exec(code, {"__name__": "__main__"})
 """
 

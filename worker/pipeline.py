@@ -92,7 +92,7 @@ def pipeline(
     if files is None:
         files = 32 if prepare else steps.count_files(job.storage, job.layout, 1)
         if dry_run and not prepare:
-            size = sum(entry.size for entry in job.storage.entries(job.layout.folder(1), details=True))
+            size = sum(entry.size for entry in job.storage.entries(job.layout.folder(1)))
     shape = Shape(files, fan_in, levels)
     if dry_run:
         cli.console.print(report.plan_lines(shape, size))

@@ -18,12 +18,9 @@ _IN_ONE_PROCESS = """
 import json, os, runpy, sys
 for command, variables in json.load(sys.stdin):
     os.environ.update(variables)
-    sys.argv = command
-    try:
-        runpy.run_path(command[0], run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            sys.exit(f"{command} ended with {end.code}")
+    script, *arguments = command
+    name = os.path.basename(script).removesuffix(".py")
+    runpy.run_path(script)[name].main(arguments, standalone_mode=False)
     for name in variables:
         del os.environ[name]
 """

@@ -19,7 +19,12 @@ BUFFER = 256 * 1024
 
 SMALL = 64 * 1024
 """Files under this many bytes are gathered in the buffer: one read and a share of one write is cheaper than
-setting up a kernel copy for each."""
+setting up a kernel copy for each.
+
+A read of this many bytes that gives the size that a small file is said to have has come to its end. So it is
+on a FUSE mount too, whose sizes may be out of date: a read of more than that makes it ask anew where it ever
+would (Linux, fs/fuse/file.c, fuse_cache_read_iter), so that a second one could tell no more.
+"""
 
 KERNEL_CHUNK = 64 * 1024 * 1024
 """Bytes for one system call: a signal and the progress wait for its end, and a call costs a few microseconds
@@ -45,8 +50,7 @@ class Appender:
 
     (In O_APPEND mode copy_file_range answers EBADF and sendfile EINVAL.)
 
-    `crc64` holds the CRC-64/XZ of what was appended, as long as all of it passed through this process and
-    somebody asked: with `checksum` nothing is left to the kernel, so that it always does.
+    `crc64` holds the CRC-64/XZ of what was appended, with `checksum`: then nothing is left to the kernel.
     """
 
     def __init__(self, target: int, *, checksum: bool, advance: Callable[[int], None] | None) -> None:
@@ -60,19 +64,32 @@ class Appender:
         self.size = 0
         self.moved: dict[Way, int] = {}
 
-    def append(self, source: int, expected: int) -> None:
-        """Append the file open at `source`, from where it is to its end.
+    def append(self, source: int, expected: int, head: bytes = b"") -> None:
+        """Append `head`, then the file open at `source`, from where it is to its end; negative: none.
 
-        `expected` is the size in bytes that it is said to have, which decides about the way only.
+        `expected` is the size in bytes that the file is said to have, which decides about the way only.
 
         Raises:
             OSError: reading or writing failed; how much was written is unknown.
         """
-        if self._pending + expected >= BUFFER or expected >= SMALL:
-            self.flush()
-        if expected < SMALL or not self._rungs:
-            self._stream(source, gather=expected < SMALL)
+        if expected >= SMALL:
+            self._append_large(source)
             return
+        pending = self._pending
+        if pending > BUFFER - SMALL:
+            self.flush()
+            pending = 0
+        if head:
+            self._buffer[pending : pending + len(head)] = head
+            self._pending = pending = pending + len(head)
+        if source >= 0:
+            read = os.readv(source, [self._buffer[pending:]])
+            self._pending = pending + read
+            if head or read != expected:  # else it was asked for more: see SMALL
+                self._stream(source)
+
+    def _append_large(self, source: int) -> None:
+        self.flush()
         while self._rungs:
             start = self.size
             try:
@@ -82,13 +99,8 @@ class Appender:
                     raise
                 del self._rungs[0]
             else:
-                # The kernel's copy ends where the cached size ends, which may be too early, even at 0.
-                self._stream(source, gather=True)
-                return
-        if self.size == 0:
-            # All that is to come passes through this process, so its CRC64 costs next to nothing.
-            self._crc, self.crc64 = crc64_function(), 0
-        self._stream(source, gather=False)
+                break  # where the cached size ends, which may be too early, even at 0
+        self._stream(source)
 
     def flush(self) -> None:
         """Write out what was gathered. To be called after the last file."""
@@ -106,8 +118,6 @@ class Appender:
         """Note that `size` bytes moved."""
         self.size += size
         self.moved[way] = self.moved.get(way, 0) + size
-        if way != "streamed":
-            self.crc64 = None
         if self._advance is not None:
             self._advance(size)
 
@@ -116,11 +126,13 @@ class Appender:
         while sent := send(self._target, source, KERNEL_CHUNK):
             self.count(sent, "kernel copy")
 
-    def _stream(self, source: int, *, gather: bool) -> None:
-        """Read to the end of file. Full buffers are written; `gather` leaves the rest for the next file."""
+    def _stream(self, source: int) -> None:
+        """Read to the end of file. Full buffers are written; the rest waits for the next file."""
+        if self._pending == BUFFER:
+            self.flush()
         while read := os.readv(source, [self._buffer[self._pending :]]):
             self._pending += read
-            if self._pending == BUFFER or not gather:
+            if self._pending == BUFFER:
                 self.flush()
 
     def _write(self, data: memoryview) -> None:

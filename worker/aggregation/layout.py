@@ -21,9 +21,6 @@ MAX_DIGITS = 100
 """Digits that a number may have: a temporary's name, with a suffix of 32 bytes and a host name of 64, stays
 under the 255 bytes of a file name."""
 
-_LEVEL = re.compile(r"l(0|[1-9][0-9]*)", re.ASCII)
-_NUMBER = re.compile(r"0|[1-9][0-9]*", re.ASCII)
-
 
 class Layout(NamedTuple):
     """The names of a run; `suffix` ends each file's name."""
@@ -48,15 +45,18 @@ class Layout(NamedTuple):
 
     def level(self, folder: str) -> int | None:
         """The level that a folder's name stands for; None if it is not a level's folder."""
-        match = _LEVEL.fullmatch(folder)
-        return int(match[1]) if match and len(folder) <= MAX_DIGITS else None
+        return _number(folder[1:]) if folder.startswith("l") else None
 
     def number(self, name: str) -> int | None:
         """The number that a file's name (without its folder) stands for; None if it is not a level's file."""
-        stem = name.removesuffix(self.suffix)
-        if f"{stem}{self.suffix}" != name or len(stem) > MAX_DIGITS or not _NUMBER.fullmatch(stem):
-            return None
-        return int(stem)
+        return _number(name[: len(name) - len(self.suffix)]) if name.endswith(self.suffix) else None
+
+
+def _number(text: str) -> int | None:
+    """The number that is written so, and in no other way; None if it is none."""
+    if not (text.isascii() and text.isdigit()) or len(text) > MAX_DIGITS:
+        return None  # int() would take `+1`, `1_000` and other scripts' digits
+    return int(text) if text[0] != "0" or text == "0" else None
 
 
 class Temporary(NamedTuple):

@@ -9,12 +9,12 @@ need, because that costs several requests there.
 
 import os
 import stat
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from errno import EACCES, EDQUOT, EFBIG, EINVAL, ENOENT, ENOSPC, ENOSYS, ENOTSUP, EROFS
+from itertools import chain, islice
 from typing import Self, TypeVar
 
 from . import fastcopy
@@ -40,6 +40,15 @@ _OPEN_AHEAD = 64
 """Sources opened before the first byte is written: a missing one of a usual group shows at once, and a merge
 of thousands stays far from the limit of open files."""
 
+_PARALLEL_FROM = 4
+"""Files from which on threads are worth their start, where each look at a file is a request."""
+
+_TO_READ = os.O_RDONLY | os.O_NONBLOCK
+"""Not to block: a FIFO in a file's place is then refused, instead of waiting for its writer."""
+
+_WARM_BYTES = 1 << 20
+"""What a mount is asked to fetch of a larger file ahead of its turn."""
+
 _NO_SYNC = frozenset({EINVAL, ENOSYS, ENOTSUP})
 """What file systems without fsync answer."""
 
@@ -51,14 +60,19 @@ _TARGET_ERRORS = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
 
 Made = TypeVar("Made")
 
+_Source = tuple[str, int, int, bytes]
+"""An input: its path, its descriptor, its size in bytes as far as one can know, and its first bytes where
+they have been read; a negative descriptor says that there are no more."""
+
 
 class LocalStorage:
     """The files under a directory. See Storage for what each method promises."""
 
     def __init__(self, root: str, settings: Settings = Settings()) -> None:  # noqa: B008 - it is frozen
         self._root = root
+        self._prefix = os.path.join(root, "")
         self._verify = settings.verify
-        self._lock = threading.Lock()
+        self.parallel = settings.parallel
         self._host = _host()
         self._writing: set[str] = set()  # paths of this process's temporaries, as long as they may exist
         self._leftovers: dict[str, dict[str, list[str]]] = {}  # folder → target → temporaries found there
@@ -66,32 +80,33 @@ class LocalStorage:
 
     def path(self, name: str) -> str:
         """The name below the directory."""
-        return os.path.join(self._root, name) if name else self._root
+        return f"{self._prefix}{name}" if name else self._root
 
-    def entries(self, folder: str, *, details: bool = False) -> list[Entry]:
-        """One scan of the folder; `details` costs a stat a file."""
+    def names(self, folder: str) -> list[str]:
+        """One scan of the folder, which a later `sweep` makes use of."""
         path = self.path(folder)
-        entries = []
         try:
-            with os.scandir(path) as scan:
-                for item in scan:
-                    if item.name.startswith(".") and parse_temporary(item.name):
-                        continue
-                    size, modified = 0, 0.0
-                    if details:
-                        try:
-                            status = item.stat()
-                        except OSError:
-                            continue  # removed meanwhile, or a link to nowhere: nothing that can be joined
-                        size, modified = status.st_size, status.st_mtime
-                    entries.append(Entry(item.name, _is_folder(item), size, modified))
-        except FileNotFoundError as error:
+            return self._scan(folder)
+        except (FileNotFoundError, NotADirectoryError) as error:
             if folder:
                 return []
-            raise self._missing_root("listing the levels", MissingInputError) from error
+            if isinstance(error, FileNotFoundError):
+                raise self._missing_root("listing the levels", MissingInputError) from error
+            raise from_os_error(error, "listing the levels", path, writing=False) from error
         except OSError as error:
             raise from_os_error(error, "listing the levels", path, writing=False) from error
-        return entries
+
+    def entries(self, folder: str) -> list[Entry]:
+        """One scan of the folder, and a stat a file; on a remote mount these overlap."""
+
+        def look_up(name: str) -> Entry | None:
+            try:
+                status = os.stat(self.path(f"{folder}/{name}" if folder else name))
+            except OSError:
+                return None  # removed meanwhile, or a link to nowhere: nothing that can be joined
+            return Entry(name, status.st_size, status.st_mtime)
+
+        return [entry for entry in self._each(look_up, self.names(folder)) if entry]
 
     def find(self, name: str) -> Entry | None:
         """One stat."""
@@ -102,7 +117,7 @@ class LocalStorage:
             return None
         except OSError as error:
             raise from_os_error(error, "looking up a file", path, writing=False) from error
-        return Entry(os.path.basename(name), stat.S_ISDIR(status.st_mode), status.st_size, status.st_mtime)
+        return Entry(os.path.basename(name), status.st_size, status.st_mtime)
 
     def concatenate(
         self,
@@ -122,8 +137,8 @@ class LocalStorage:
                 appender = fastcopy.Appender(new.descriptor, checksum=checksum, advance=advance)
                 source = new.path
                 try:
-                    for source, descriptor, size in opened:  # noqa: B007 - the error below names the last one
-                        appender.append(descriptor, size)
+                    for source, descriptor, size, head in opened:  # noqa: B007 - for the error below
+                        appender.append(descriptor, size, head)
                     appender.flush()
                 except OSError as error:
                     on_target = error.errno in _TARGET_ERRORS
@@ -159,12 +174,13 @@ class LocalStorage:
         """Nothing is copied: the command gets the volume's own files, which are there and can be read."""
         del folder
         doing = f"opening {describe(sources)}"
-        paths = []
-        for name in sources:
-            path, descriptor, _ = self.open_source(doing, name)
+
+        def look_up(name: str) -> str:
+            path, descriptor, *_ = self.open_source(doing, name)
             os.close(descriptor)
-            paths.append(os.path.abspath(path))
-        return paths
+            return os.path.abspath(path)
+
+        return list(self._each(look_up, sources))
 
     def upload(self, path: str, target: str, *, advance: Advance | None = None) -> Written:
         """By a rename within the volume, by a copy from elsewhere."""
@@ -248,12 +264,22 @@ class LocalStorage:
             self._remote = is_remote(self._root)
         return self._remote
 
-    def open_source(self, doing: str, name: str) -> tuple[str, int, int]:
-        """Open one input. Returns its path, its descriptor and its size in bytes, as far as one can know."""
-        path = self.path(name)
+    def overlaps(self, names: Sequence[str]) -> bool:
+        """Whether to look at so many files from several threads at once."""
+        return len(names) >= _PARALLEL_FROM and self.is_remote()
+
+    def _each(self, function: Callable[[str], Made], names: Sequence[str]) -> Iterable[Made]:
+        if not self.overlaps(names):
+            return map(function, names)
+        from .readahead import read_ahead  # noqa: PLC0415 - start-up that only remote mounts need pay
+
+        return read_ahead(function, names, self.parallel)
+
+    def open_source(self, doing: str, name: str) -> "_Source":
+        """Open one input."""
+        path = f"{self._prefix}{name}"
         try:
-            # O_NONBLOCK: a FIFO in a file's place is refused below instead of waiting for its writer.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            descriptor = os.open(path, _TO_READ)
         except FileNotFoundError as error:
             if not os.path.isdir(self._root):
                 raise self._missing_root(doing, MissingInputError) from error
@@ -265,7 +291,7 @@ class LocalStorage:
             os.close(descriptor)
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
             raise MissingInputError(doing, f"{printable(path)} is {kind}", "put the input file in its place")
-        return path, descriptor, status.st_size
+        return path, descriptor, status.st_size, b""
 
     def new_temporary(self, target: str) -> str:
         """The path of the temporary that will become `target`. Removes what a dead run left of it."""
@@ -326,16 +352,21 @@ class LocalStorage:
 
     def _find_leftovers(self, folder: str) -> dict[str, list[str]]:
         """The folder's leftovers by target; scanned once, to keep a tree in one process linear."""
-        with self._lock:
-            found = self._leftovers.get(folder)
-            if found is None:
-                found = self._leftovers[folder] = {}
-                with suppress(OSError):  # an absent folder has no leftovers
-                    for name in os.listdir(self.path(folder)):
-                        temporary = parse_temporary(name) if name.startswith(".") else None
-                        if temporary and self._is_leftover(temporary, self.path(os.path.join(folder, name))):
-                            found.setdefault(temporary.target, []).append(name)
-        return found
+        if folder not in self._leftovers:
+            with suppress(OSError):  # an absent folder has no leftovers
+                self._scan(folder)
+        return self._leftovers.setdefault(folder, {})
+
+    def _scan(self, folder: str) -> list[str]:
+        """The folder's names without its temporaries; which of those are leftovers is kept."""
+        names = os.listdir(self.path(folder))
+        hidden = {name: parse_temporary(name) for name in names if name.startswith(".")}
+        leftovers: dict[str, list[str]] = {}
+        for name, temporary in hidden.items():
+            if temporary and self._is_leftover(temporary, self.path(os.path.join(folder, name))):
+                leftovers.setdefault(temporary.target, []).append(name)
+        self._leftovers.setdefault(folder, leftovers)
+        return [name for name in names if not hidden.get(name)] if hidden else names
 
     def _is_leftover(self, temporary: Temporary, path: str) -> bool:
         if temporary.host == self._host and not self.is_remote():
@@ -373,34 +404,57 @@ class _Sources:
     def __init__(self, storage: LocalStorage, doing: str, names: Sequence[str]) -> None:
         self._storage = storage
         self._doing = doing
-        self._names = iter(names)
-        self._opened: deque[tuple[str, int, int]] = deque()
+        self._opened: deque[_Source] = deque()
+        self._coming = self._ahead(names) if storage.overlaps(names) else self._one_by_one(names)
         try:
-            while len(self._opened) < _OPEN_AHEAD and self._open_next():
-                pass
+            self._opened.extend(islice(self._coming, _OPEN_AHEAD))
         except BaseException:
             self.close()
             raise
 
-    def __iter__(self) -> Iterator[tuple[str, int, int]]:
-        while self._opened:
-            source = self._opened.popleft()
+    def __iter__(self) -> Iterator[_Source]:
+        first = (self._opened.popleft() for _ in range(len(self._opened)))
+        for source in chain(first, self._coming):
             try:
                 yield source
             finally:
-                os.close(source[1])
-            self._open_next()
-
-    def _open_next(self) -> bool:
-        name = next(self._names, None)
-        if name is None:
-            return False
-        self._opened.append(self._storage.open_source(self._doing, name))
-        return True
+                _close(source)
 
     def close(self) -> None:
+        self._coming.close()
         while self._opened:
-            os.close(self._opened.popleft()[1])
+            _close(self._opened.popleft())
+
+    def _one_by_one(self, names: Sequence[str]) -> Generator[_Source]:
+        for name in names:
+            yield self._storage.open_source(self._doing, name)
+
+    def _ahead(self, names: Sequence[str]) -> Generator[_Source]:
+        """In several threads, where a mount asks a server: the waits overlap."""
+        from .readahead import read_ahead  # noqa: PLC0415 - start-up that only remote mounts need pay
+
+        return read_ahead(self._read_head, names, self._storage.parallel, _close)
+
+    def _read_head(self, name: str) -> _Source:
+        """Open a file and let its bytes come: all of a small one, the first of a larger one to the mount."""
+        path, descriptor, size, head = self._storage.open_source(self._doing, name)
+        try:
+            if size < fastcopy.SMALL:
+                head = os.read(descriptor, fastcopy.SMALL)
+            else:
+                os.posix_fadvise(descriptor, 0, _WARM_BYTES, os.POSIX_FADV_WILLNEED)
+        except OSError as error:
+            os.close(descriptor)
+            raise from_os_error(error, self._doing, path, writing=False) from error
+        if len(head) == size:  # it was asked for more: see SMALL
+            os.close(descriptor)
+            descriptor = -1
+        return path, descriptor, size, head
+
+
+def _close(source: _Source) -> None:
+    if source[1] >= 0:
+        os.close(source[1])
 
 
 class _NewFile:
@@ -517,13 +571,6 @@ def sync_folder(path: str) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def _is_folder(item: "os.DirEntry[str]") -> bool:
-    try:
-        return item.is_dir()
-    except OSError:
-        return False  # a link that leads nowhere, or back to itself
 
 
 def _host() -> str:

@@ -85,9 +85,12 @@ class OssStorage:
         """The name as a URL."""
         return f"{self._url}/{name}" if name else self._url
 
-    def entries(self, folder: str, *, details: bool = False) -> list[Entry]:
+    def names(self, folder: str) -> list[str]:
+        """One listing, a request for each 1,000 objects."""
+        return [entry.name for entry in self.entries(folder)]
+
+    def entries(self, folder: str) -> list[Entry]:
         """One listing, a request for each 1,000 objects; sizes and times come with it."""
-        del details
         folder = self._key(folder).rstrip("/")
         found = []
         for info in self.client.list(folder):
@@ -95,14 +98,13 @@ class OssStorage:
                 str(info["name"]).rstrip("/").removeprefix(f"{self.client.bucket_name}/{folder}").strip("/")
             )
             if name and "/" not in name and not parse_temporary(name):
-                is_folder = info["type"] == "directory"
-                found.append(Entry(name, is_folder, int(info["size"]), float(info.get("LastModified") or 0)))
+                found.append(Entry(name, int(info["size"]), float(info.get("LastModified") or 0)))
         return found
 
     def find(self, name: str) -> Entry | None:
         """One HEAD."""
         state = self.client.head(self._key(name))
-        return state and Entry(os.path.basename(name), size=state.size, modified=state.modified)
+        return state and Entry(os.path.basename(name), state.size, state.modified)
 
     def concatenate(
         self,

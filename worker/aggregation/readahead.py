@@ -1,7 +1,7 @@
 """Fetching many pieces at once and handing them on in order, within a bound on memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -14,12 +14,21 @@ Fetched = TypeVar("Fetched")
 
 
 def read_ahead(
-    fetch: Callable[[Piece], Fetched], pieces: Iterable[Piece], parallel: int
-) -> Iterator[Fetched]:
+    fetch: Callable[[Piece], Fetched],
+    pieces: Iterable[Piece],
+    parallel: int,
+    discard: Callable[[Fetched], None] = lambda _: None,
+) -> Generator[Fetched]:
     """What `fetch` gives for each piece, in order, with at most `parallel` pieces fetched or waiting.
 
-    The first failure is raised in its piece's place. Leaving early does not wait for what is under way.
+    The first failure is raised in its piece's place. Leaving early does not wait for what is under way;
+    `discard` gets what was fetched for nothing.
     """
+
+    def pass_on(late: Future[Fetched]) -> None:
+        if not late.cancelled() and late.exception() is None:
+            discard(late.result())
+
     waiting: deque[Future[Fetched]] = deque()
     rest = iter(pieces)
     pool = ThreadPoolExecutor(parallel, thread_name_prefix="read-ahead")
@@ -31,6 +40,8 @@ def read_ahead(
             yield fetched
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        for future in waiting:
+            future.add_done_callback(pass_on)
 
 
 def blocks(size: int) -> Iterator[tuple[int, int]]:

@@ -87,9 +87,12 @@ class RemoteStorage:
         """The name as a URL."""
         return f"{self._url}/{name}" if name else self._url
 
-    def entries(self, folder: str, *, details: bool = False) -> list[Entry]:
+    def names(self, folder: str) -> list[str]:
+        """One listing."""
+        return [entry.name for entry in self.entries(folder)]
+
+    def entries(self, folder: str) -> list[Entry]:
         """One listing; sizes and times come with it wherever the file system has them."""
-        del details
         doing = f"listing {self.path(folder)}"
         try:
             self._fs.invalidate_cache(self._key(folder))
@@ -308,7 +311,7 @@ def _entry(info: dict[str, Any]) -> Entry:
         if modified:
             break
     name = os.path.basename(info["name"].rstrip("/"))
-    return Entry(name, info["type"] == "directory", int(info["size"] or 0), modified)
+    return Entry(name, int(info["size"] or 0), modified)
 
 
 def _discard(file: Any) -> None:

@@ -164,7 +164,7 @@ class Run:
         return {number: found[number] for number in range(self._shape.files)}
 
     def _level(self, level: int) -> dict[int, Entry]:
-        entries = self._storage.entries(self._layout.folder(level), details=True)
+        entries = self._storage.entries(self._layout.folder(level))
         return {n: entry for entry in entries if (n := self._layout.number(entry.name)) is not None}
 
     def _result_of_earlier_run(self, newest: float) -> steps.Done | None:

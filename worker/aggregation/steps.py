@@ -18,6 +18,9 @@ _SHOWN_GAPS = 5
 _MANY = 10_000
 """Files from which on one listing is worth it to find a mistyped count."""
 
+_LIST_FROM = 16
+"""Files from which on one listing is worth it to learn their sizes."""
+
 _LETTERS = frozenset(bytes([code]) for code in range(ord("A"), ord("Z") + 1))
 
 
@@ -106,7 +109,7 @@ def prepare(storage: Storage, layout: Layout, count: int, *, advance: Advance | 
     """
     started = time.perf_counter()
     targets = layout.files(1, range(count))
-    present = {entry.name: entry.size for entry in storage.entries(layout.folder(1), details=True)}
+    present = {entry.name: entry.size for entry in storage.entries(layout.folder(1))}
     for target in targets:
         size = present.get(os.path.basename(target))
         if size is None:
@@ -131,17 +134,13 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
     Raises:
         MissingInputError: no such level, or several; the message says what each level holds.
     """
-    levels = sorted(
-        level
-        for entry in storage.entries("")
-        if (level := layout.level(entry.name)) is not None and entry.is_folder
-    )
+    levels = sorted(level for name in storage.names("") if (level := layout.level(name)) is not None)
     fitting = [
         level
         for level in levels
         if storage.find(layout.file(level, count)) is None
         and storage.find(layout.file(level, count - 1)) is not None
-        and len(held := numbers(storage, layout, level)) == count == max(held) + 1
+        and _holds_exactly(storage, layout, level, count)
     ]
     if len(fitting) == 1:
         return fitting[0]
@@ -153,6 +152,14 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
         f"{'; '.join(holdings) or 'there is no level at all'}",
         "name the level with --level, or run the missing process.py steps",
     )
+
+
+def _holds_exactly(storage: Storage, layout: Layout, level: int, count: int) -> bool:
+    names = set(storage.names(layout.folder(level)))
+    if len(names) < count:  # before a name is made for each file of a mistyped count
+        return False
+    wanted = {os.path.basename(name) for name in layout.files(level, range(count))}
+    return wanted <= names and not any(layout.number(name) is not None for name in names - wanted)
 
 
 def _see_that_all_are_there(storage: Storage, layout: Layout, level: int, wanted: range) -> None:
@@ -188,7 +195,7 @@ class _Join(NamedTuple):
             def advance(count: int) -> None:
                 nonlocal done
                 done += count
-                argo.show(done, lambda: sum(e.size for name in sources if (e := self.storage.find(name))))
+                argo.show(done, lambda: _total_size(self.storage, sources))
 
         if self.command is None:
             return self.storage.concatenate(sources, target, advance=advance, checksum=self.checksum)
@@ -199,6 +206,14 @@ class _Join(NamedTuple):
         )
 
 
+def _total_size(storage: Storage, names: Sequence[str]) -> int:
+    """Bytes of files of one folder, as far as they are there."""
+    if len(names) < _LIST_FROM:
+        return sum(entry.size for name in names if (entry := storage.find(name)))
+    sizes = {entry.name: entry.size for entry in storage.entries(os.path.dirname(names[0]))}
+    return sum(sizes.get(os.path.basename(name), 0) for name in names)
+
+
 def count_files(storage: Storage, layout: Layout, level: int) -> int:
     """How many files a level holds.
 
@@ -207,7 +222,7 @@ def count_files(storage: Storage, layout: Layout, level: int) -> int:
     """
     held = numbers(storage, layout, level)
     if not held:
-        storage.entries("")  # which tells an absent root from an empty level
+        storage.names("")  # which tells an absent root from an empty level
     if not held or len(held) != max(held) + 1:
         raise MissingInputError(
             f"counting the files of l{level} under {storage.path('')}",
@@ -219,7 +234,7 @@ def count_files(storage: Storage, layout: Layout, level: int) -> int:
 
 def numbers(storage: Storage, layout: Layout, level: int) -> set[int]:
     """The numbers of the files that a level holds."""
-    names = (entry.name for entry in storage.entries(layout.folder(level)))
+    names = storage.names(layout.folder(level))
     return {number for name in names if (number := layout.number(name)) is not None}
 
 

@@ -15,7 +15,7 @@ class Settings(NamedTuple):
     """How a store may work; each store takes from it what concerns it."""
 
     parallel: int = 32
-    """Requests under way at a time."""
+    """Requests under way at a time, and files of a mount that are opened at a time."""
     timeout: float = 120.0
     """Seconds for which a request that fails is tried again."""
     max_parts: int = 10_000
@@ -38,11 +38,10 @@ class Entry(NamedTuple):
 
     name: str
     """Without its folder."""
-    is_folder: bool = False
-    size: int = 0
-    """Bytes; 0 where not asked for. On a mount this may be out of date."""
-    modified: float = 0.0
-    """Seconds since the epoch, by the store's clock; 0 where not asked for."""
+    size: int
+    """Bytes. On a mount this may be out of date."""
+    modified: float
+    """Seconds since the epoch, by the store's clock; 0 where it does not say."""
 
 
 class Written(NamedTuple):
@@ -51,7 +50,7 @@ class Written(NamedTuple):
     size: int
     """Bytes of the target."""
     crc64: int | None
-    """CRC-64/XZ of the target, as OSS has it; None where computing it would have cost a second reading."""
+    """CRC-64/XZ of the target, as OSS has it; None on a volume where nobody asked for it."""
     moved: Way
     """How most of the bytes moved."""
     requests: int
@@ -68,19 +67,22 @@ class Storage(Protocol):
         """The name as a person would write it, root included; for messages."""
         ...
 
-    def entries(self, folder: str, *, details: bool = False) -> list[Entry]:
-        """What the folder holds, in no particular order; "" is the root. Temporaries are left out.
+    def names(self, folder: str) -> list[str]:
+        """The names that the folder holds, in no particular order; "" is the root. Temporaries are left out.
 
-        A folder that is absent holds nothing, unless it is the root. `details` fills in size and
-        modification time, which costs a look-up per file on a volume.
+        A folder that is absent holds nothing, unless it is the root. Costs one listing.
 
         Raises:
             MissingInputError: the root itself is absent.
         """
         ...
 
+    def entries(self, folder: str) -> list[Entry]:
+        """The same with sizes and times: on a volume a look-up for each name besides."""
+        ...
+
     def find(self, name: str) -> Entry | None:
-        """The entry of one file, with details; None if there is none."""
+        """The entry of one file; None if there is none."""
         ...
 
     def concatenate(

@@ -1,23 +1,16 @@
-"""Serves a folder at another place, where whatever names a file takes 20 ms.
+"""Serves the mount: `python tests/slow_mount FOLDER PLACE`, until the place is unmounted."""
 
-An object store's mount asks the store each time; the waits of several threads overlap there, and do here.
-Needs libfuse and mfusepy.
-"""
+# mypy: disable-error-code="import-untyped, misc, override"
 
-# mypy: disable-error-code="import-not-found, import-untyped, misc, override"
-
+import argparse
 import errno
 import os
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import mfusepy
-
-LATENCY = 0.02
-"""Seconds a request."""
 
 
 class SlowMount(mfusepy.Operations):
@@ -25,36 +18,42 @@ class SlowMount(mfusepy.Operations):
 
     use_ns = True
 
-    def __init__(self, behind: str) -> None:
+    def __init__(self, behind: str, latency: float) -> None:
         self._behind = behind
+        self._latency = latency
+
+    def _request(self) -> None:
+        time.sleep(self._latency)
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
         try:
             status = os.lstat(self._behind + path) if fh is None else os.fstat(fh)
         except FileNotFoundError as error:
-            time.sleep(LATENCY)
+            self._request()
             raise mfusepy.FuseOSError(errno.ENOENT) from error
         if fh is None and not stat.S_ISDIR(status.st_mode):
-            time.sleep(LATENCY)
+            self._request()
         names = ("st_mode", "st_nlink", "st_size", "st_uid", "st_gid", "st_ino")
         times = {f"st_{kind}time": getattr(status, f"st_{kind}time_ns") for kind in "amc"}
         return {name: getattr(status, name) for name in names} | times
 
     def readdir(self, path: str, _fh: int) -> Iterator[tuple[str, dict[str, int], int]]:
-        time.sleep(LATENCY)
+        self._request()
         for entry in os.scandir(self._behind + path):
             # As s3fs and ossfs do, the listing says which names are folders.
             yield entry.name, {"st_mode": stat.S_IFDIR if entry.is_dir() else stat.S_IFREG}, 0
 
     def open(self, path: str, flags: int) -> int:
-        time.sleep(LATENCY)
+        self._request()
         return os.open(self._behind + path, flags)
 
     def create(self, path: str, mode: int, _fi: object = None) -> int:
-        time.sleep(LATENCY)
+        self._request()
         return os.open(self._behind + path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
 
     def read(self, _path: str, size: int, offset: int, fh: int) -> bytes:
+        if offset == 0:
+            self._request()
         return os.pread(fh, size, offset)
 
     def write(self, _path: str, data: bytes, offset: int, fh: int) -> int:
@@ -67,23 +66,34 @@ class SlowMount(mfusepy.Operations):
         os.close(fh)
 
     def fsync(self, _path: str, _datasync: int, fh: int) -> None:
-        time.sleep(LATENCY)
+        self._request()
         os.fsync(fh)
 
     def rename(self, old: str, new: str) -> None:
-        time.sleep(LATENCY)
+        self._request()
         os.rename(self._behind + old, self._behind + new)
 
     def unlink(self, path: str) -> None:
-        time.sleep(LATENCY)
+        self._request()
         os.unlink(self._behind + path)
 
     def mkdir(self, path: str, mode: int) -> None:
-        time.sleep(LATENCY)
+        self._request()
         os.mkdir(self._behind + path, mode)
 
 
+def main() -> None:
+    """Parse, serve."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("behind")
+    parser.add_argument("place")
+    parser.add_argument("--latency", type=float, default=0.02)
+    given = parser.parse_args()
+    # The kernel remembers nothing, as the mounts that show other pods' writes are told.
+    remembered = {"entry_timeout": 0, "attr_timeout": 0, "negative_timeout": 0}
+    serving = SlowMount(given.behind, given.latency)
+    mfusepy.FUSE(serving, given.place, foreground=True, nothreads=False, **remembered)
+
+
 if __name__ == "__main__":
-    # The kernel remembers nothing, as the mounts that show other pods' writes are told not to.
-    options = {"entry_timeout": 0, "attr_timeout": 0, "negative_timeout": 0}
-    mfusepy.FUSE(SlowMount(sys.argv[1]), sys.argv[2], foreground=True, nothreads=False, **options)
+    main()
