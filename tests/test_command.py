@@ -1140,6 +1140,7 @@ def test_a_signal_on_the_way_down_or_up(oss: Oss, operation: str, signum: signal
         text=True,
     )
     hold.wait_until_hit(30)
+    time.sleep(0.1)  # until the worker waits: between Python's last look and the call a signal is not heard
     worker.send_signal(signum)
     _, complaint = worker.communicate(timeout=30)
     oss.server.faults.clear()

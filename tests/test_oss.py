@@ -96,6 +96,22 @@ def test_a_look_at_the_start_fetches_the_start(oss: Oss) -> None:
     assert oss.server.counters.total.bytes_out < 2000
 
 
+def test_progress_costs_a_listing(oss: Oss, tmp_path: Path) -> None:
+    """In a pod the bytes to do are learned by one request, not by one for each object."""
+    whole = oss.put(*[os.urandom(30 * KIB)] * 40)
+    oss.server.bandwidth = len(whole) / 1.5
+    oss.server.counters.reset()
+    progress = tmp_path / "progress"
+    subprocess.run(
+        command("merge.py", 40, "--root", "oss://demo/a/root"),
+        env=environment(**oss.server.environment(), ARGO_PROGRESS_FILE=str(progress)),
+        check=True,
+    )
+    assert progress.read_text().endswith(f"/{len(whole)}\n")
+    assert oss.server.counters.operations["HeadObject"].requests < 50
+    assert oss.place.get("result.txt") == whole
+
+
 def test_server_side_beats_streaming(oss: Oss) -> None:
     """At 50 MB/s the join takes less than a fifth of the time of GET and PUT through the client."""
     whole = oss.put(os.urandom(8 * MIB), os.urandom(8 * MIB))
@@ -437,6 +453,7 @@ def test_killed_in_the_middle(oss: Oss, operation: str, signum: signal.Signals) 
     variables = environment(**oss.server.environment())
     merging = subprocess.Popen(arguments, env=variables, stderr=subprocess.PIPE, text=True)
     hold.wait_until_hit(30)
+    time.sleep(0.1)  # until the worker waits: between Python's last look and the call a signal is not heard
     merging.send_signal(signum)
     if signum != signal.SIGKILL:
         # A request that hangs does not keep the worker from ending.
