@@ -283,7 +283,7 @@ def test_the_checksum_of_large_files(denied: Deny, root: Path) -> None:
 @pytest.fixture
 def reflinks(tmp_path: Path) -> Iterator[Path]:
     """A file system that can share extents, made in a file and mounted."""
-    makers = {"mkfs.btrfs": "130M", "mkfs.xfs": "320M"}
+    makers = {"mkfs.xfs": "320M", "mkfs.btrfs": "130M"}
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     maker = next((found for name in makers if (found := shutil.which(name, path=path))), None)
     if os.geteuid() != 0 or maker is None:
@@ -304,20 +304,26 @@ def reflinks(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(place)], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("first", [4 * MIB, 4 * MIB + 1], ids=["aligned", "unaligned"])
-def test_extents_are_shared(denied: Deny, reflinks: Path, first: int) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "moved"),
+    [
+        ([4 * MIB, 2 * MIB + 5], "shared extents"),
+        ([4 * MIB + 1, 2 * MIB], "shared extents"),  # the first file only, which is most of it
+        ([MIB + 1, 4 * MIB], "kernel copy"),
+        ([MIB, *[SMALL + 4096] * 300, 5], "shared extents"),
+    ],
+    ids=["aligned", "most", "least", "many"],
+)
+def test_extents_are_shared(denied: Deny, reflinks: Path, sizes: list[int], moved: str) -> None:
     """Where the file system can, whole blocks are not copied at all; the bytes are right at any alignment."""
-    contents = [Random(number).randbytes(size) for number, size in enumerate([first, 2 * MIB + 5])]
+    contents = [Random(number).randbytes(size) for number, size in enumerate(sizes)]
     for path in write_level(reflinks, 1, contents):
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    arguments = command("process.py", 0, 1, "--root", reflinks, "--log-format", "json")
+    arguments = command("merge.py", len(sizes), "--level", 1, "--root", reflinks, "--log-format", "json")
     found = summary(denied([], *arguments))
-    assert (reflinks / "l2/0.txt").read_bytes() == b"".join(contents)
-    if first % 4096 == 0:
-        assert found["moved"] == "shared extents"
-    else:
-        assert found["moved"] in ("shared extents", "kernel copy")
+    assert (reflinks / "result.txt").read_bytes() == b"".join(contents)
+    assert found["moved"] == moved
 
 
 MEASURE = """

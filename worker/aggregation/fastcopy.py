@@ -11,11 +11,13 @@ import errno
 import os
 from collections.abc import Callable
 from fcntl import ioctl
-from struct import calcsize, pack, unpack_from
+from mmap import mmap
+from struct import Struct
 from typing import Literal
 
-BUFFER = 256 * 1024
-"""Bytes for read and write. Larger ones lose to page faults: 1 MiB took three times as long for 2 GiB."""
+BUFFER = 512 * 1024
+"""Bytes for read and write. On ext4 two files of 64 MiB took an eighth longer with half of them, and a
+fifteenth less with twice as many, which all but fill the second cache of many processors."""
 
 SMALL = 64 * 1024
 """Files under this many bytes are gathered in the buffer: one read and a share of one write is cheaper than
@@ -56,7 +58,7 @@ class Appender:
     def __init__(self, target: int, *, checksum: bool, advance: Callable[[int], None] | None) -> None:
         self._target = target
         self._advance = advance
-        self._buffer = memoryview(bytearray(BUFFER))
+        self._buffer = memoryview(mmap(-1, BUFFER))  # begins at a page, which makes copies a tenth faster
         self._pending = 0
         self._rungs = [] if checksum else [_copy_file_range, _sendfile]
         self._crc: Callable[[bytes | memoryview, int], int] | None = crc64_function() if checksum else None
@@ -110,7 +112,7 @@ class Appender:
     def way(self) -> Way:
         """How most of the bytes moved. To be called after the target was synced."""
         way: Way = max(self.moved, key=lambda name: self.moved[name], default="streamed")
-        if way == "kernel copy" and _shares_extents(self._target):
+        if way == "kernel copy" and _shares_extents(self._target, self.size):
             return "shared extents"
         return way
 
@@ -162,17 +164,28 @@ def crc64_function() -> Callable[[bytes | memoryview, int], int]:
 
 _FS_IOC_FIEMAP = 0xC020660B
 _FIEMAP_EXTENT_SHARED = 0x2000
-_FIEMAP = "=QQIIII"
-_FIEMAP_EXTENT = "=QQQQQIIII"
+_FIEMAP = Struct("=QQIIII")
+_FIEMAP_EXTENT = Struct("=QQQQQIIII")
+_EXTENTS = 128
+"""Extents for one system call."""
 
 
-def _shares_extents(descriptor: int) -> bool:
-    """Whether the file's first extent is shared with another file, as the file system's map says."""
-    request = pack(_FIEMAP, 0, 2**64 - 1, 0, 0, 1, 0) + bytes(calcsize(_FIEMAP_EXTENT))
-    try:
-        answer = ioctl(descriptor, _FS_IOC_FIEMAP, request)
-    except OSError:
-        return False  # a file system without such a map shares no extents
-    mapped = unpack_from(_FIEMAP, answer)[3]
-    flags = unpack_from(_FIEMAP_EXTENT, answer, calcsize(_FIEMAP))[5]
-    return bool(mapped and flags & _FIEMAP_EXTENT_SHARED)
+def _shares_extents(descriptor: int, size: int) -> bool:
+    """Whether the file shares most of its bytes with other files, as the file system's map says."""
+    shared = position = 0
+    while position < size:
+        answer = bytearray(_FIEMAP.size + _EXTENTS * _FIEMAP_EXTENT.size)
+        _FIEMAP.pack_into(answer, 0, position, size - position, 0, 0, _EXTENTS, 0)
+        try:
+            ioctl(descriptor, _FS_IOC_FIEMAP, answer)
+        except OSError:
+            return False  # a file system without such a map shares no extents
+        mapped = _FIEMAP.unpack_from(answer)[3]
+        if not mapped:
+            break
+        extents = memoryview(answer)[_FIEMAP.size :][: mapped * _FIEMAP_EXTENT.size]
+        for start, _, length, _, _, flags, *_ in _FIEMAP_EXTENT.iter_unpack(extents):
+            position = start + length
+            if flags & _FIEMAP_EXTENT_SHARED:
+                shared += length
+    return shared > size // 2
