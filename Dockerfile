@@ -33,10 +33,10 @@ ENV PATH=/opt/aggregation:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbi
     PYTHONDONTWRITEBYTECODE=1
 
 # The base image has no compiled standard library, and a read-only root file system never gets one: a fresh pod
-# would compile all that it imports, at each start. Compiled here is what the worker imports, and no more;
+# would compile all that it imports, at each start. Compiled here is what the worker's modules import, and no more;
 # unchecked, because nothing in an image changes.
-RUN python3 -c "import sys, py_compile, json, traceback, process, merge, prepare, pipeline, plan; \
-    import aggregation.command, aggregation.local, aggregation.oss, aggregation.remote; \
+RUN python3 -c "import importlib, pkgutil, py_compile, sys, json, traceback; \
+    [importlib.import_module(found.name) for found in pkgutil.walk_packages(['.'])]; \
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
     files = [getattr(module, '__file__', None) or '' for module in sys.modules.values()]; \
     [py_compile.compile(file, invalidation_mode=mode) for file in files if file.endswith('.py')]"

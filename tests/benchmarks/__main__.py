@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # started by its path: Python has put this folder first instead of its parent
     tests = Path(__file__).resolve().parent.parent
@@ -40,8 +41,12 @@ def main() -> None:
     parser.add_argument("family", nargs="*", metavar="CASE", help=f"{', '.join(FAMILIES)} (all)")
     parser.add_argument("--quick", action="store_true", help="smaller data, fewer rounds: under two minutes")
     parser.add_argument("--rounds", type=int, help="rounds of each case, instead of its own number")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw SVGs; needs matplotlib")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="where figures (JSON) and pictures (SVG) go: tests/benchmarks/results; if --quick nowhere",
+    )
     parser.add_argument("--worker", type=Path, default=HERE.parent.parent / "worker", help="other scripts")
     parser.add_argument("--image", default=os.environ.get("IMAGE", IMAGE), help="for start-up in the image")
     parser.add_argument("--folder", type=Path, help="where temporary data goes: the disk to measure")
@@ -50,9 +55,8 @@ def main() -> None:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which cleans up, as Ctrl-C does
-    outcomes: list[runner.Outcome] = []
+    results = arguments.results or (None if arguments.quick else HERE / "results")
     verdicts: list[runner.Verdict] = []
-    skipped: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=arguments.folder) as name:
         folder = Path(name)
         machine = report.machine(folder)
@@ -61,29 +65,45 @@ def main() -> None:
             arguments.quick, arguments.rounds, arguments.worker.resolve(), arguments.image, folder
         )
         for family in arguments.family or FAMILIES:
-            cases = FAMILIES[family](options)
-            try:
-                for case in cases:
-                    outcome = runner.run(case, options.rounds or case.rounds, _tell)
-                    outcomes.append(outcome)
-                    verdicts += runner.judge(outcome)
-                    _tell("")
-                    print("\n".join(report.table(outcome)), flush=True)
-            except SkippedError as reason:
-                skipped[family] = str(reason)
-                print(f"{family}: skipped: {reason}\n", flush=True)
-            finally:
-                cases.close()  # cleans up, on Ctrl-C too
+            outcomes = _measure(family, options)
+            found = [verdict for outcome in outcomes for verdict in runner.judge(outcome)]
+            if results and outcomes:
+                _keep(results, family, outcomes, found, machine)
+            verdicts += found
     for verdict in verdicts:
         print(report.verdict_line(verdict))
-    if arguments.json:
-        found = report.as_json(outcomes, verdicts, skipped, machine)
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
-    if arguments.plots:
-        from benchmarks import plots  # noqa: PLC0415 - only plots need matplotlib
 
-        for path in plots.draw(outcomes, arguments.plots):
-            print(f"drawn: {path}")
+
+def _measure(family: str, options: Options) -> list[runner.Outcome]:
+    """Run a family's cases, and print what came of each."""
+    outcomes = []
+    cases = FAMILIES[family](options)
+    try:
+        for case in cases:
+            outcomes.append(runner.run(case, options.rounds or case.rounds, _tell))
+            _tell("")
+            print("\n".join(report.table(outcomes[-1])), flush=True)
+    except SkippedError as reason:
+        print(f"{family}: skipped: {reason}\n", flush=True)
+    finally:
+        cases.close()  # cleans up, on Ctrl-C too
+    return outcomes
+
+
+def _keep(
+    results: Path,
+    family: str,
+    outcomes: list[runner.Outcome],
+    verdicts: list[runner.Verdict],
+    machine: dict[str, Any],
+) -> None:
+    """Write `family`.json and draw `family`.svg."""
+    from benchmarks import plots  # noqa: PLC0415 - a quick look needs no matplotlib
+
+    results.mkdir(parents=True, exist_ok=True)
+    figures = report.as_json(outcomes, verdicts, machine)
+    (results / f"{family}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    plots.draw(outcomes, results / f"{family}.svg")
 
 
 def _tell(what: str) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of what was measured: one SVG for each family, the same bytes for the same figures."""
+"""A picture of what was measured: an SVG, the same bytes for the same figures."""
 
 # mypy: disable-error-code="import-not-found"
 
@@ -29,18 +29,9 @@ mpl.rcParams.update(
 )
 
 
-def draw(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
-    """One picture for each family, `concat.svg` and so on. Returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    families: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        if outcome.case.drawn:
-            families.setdefault(outcome.case.name.partition(":")[0], []).append(outcome)
-    return [_bars(found, folder / f"{family}.svg") for family, found in families.items()]
-
-
-def _bars(outcomes: Sequence[Outcome], path: Path) -> Path:
-    """A group of bars for each case, each group to its own scale; medians and ratios stand beside them."""
+def draw(outcomes: Sequence[Outcome], path: Path) -> None:
+    """A group of bars for each case that is drawn, to its own scale; medians and ratios stand beside them."""
+    outcomes = [outcome for outcome in outcomes if outcome.case.drawn]
     heights = [len(outcome.runs) + 1 for outcome in outcomes]
     figure = Figure(figsize=(7, 0.24 * sum(heights)), layout="constrained")
     areas = figure.subplots(len(outcomes), squeeze=False, height_ratios=heights)
@@ -59,7 +50,6 @@ def _bars(outcomes: Sequence[Outcome], path: Path) -> Path:
         area.tick_params(length=0)
         area.spines[["top", "right", "bottom"]].set_visible(False)
     figure.savefig(path, transparent=True, metadata={"Date": None})
-    return path
 
 
 def time_text(seconds: float) -> str:

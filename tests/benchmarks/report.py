@@ -53,7 +53,7 @@ def verdict_line(verdict: Verdict) -> str:
 
 
 def as_json(
-    outcomes: Sequence[Outcome], verdicts: Sequence[Verdict], skipped: dict[str, str], machine: dict[str, Any]
+    outcomes: Sequence[Outcome], verdicts: Sequence[Verdict], machine: dict[str, Any]
 ) -> dict[str, Any]:
     """Everything: each run's figures in seconds and bytes, in the order of the rounds."""
     return {
@@ -76,7 +76,6 @@ def as_json(
         "targets": [
             {**verdict.target._asdict(), "found": verdict.found, "met": verdict.met} for verdict in verdicts
         ],
-        "skipped": skipped,
     }
 
 

@@ -37,7 +37,7 @@ class Layout(NamedTuple):
 
     def files(self, level: int, numbers: Iterable[int]) -> list[str]:
         """Files of a level, in the order of `numbers`."""
-        return [self.file(level, number) for number in numbers]
+        return [f"l{level}/{number}{self.suffix}" for number in numbers]
 
     def result(self) -> str:
         """The result's default name."""

@@ -1,4 +1,4 @@
-"""The OSS operations that the worker needs, retried and translated: the only file that imports oss2.
+"""The OSS operations that the worker needs, retried and translated.
 
 oss2 retries no request, so this is the one layer that does: by the table below, with exponential backoff and
 jitter, for `timeout` seconds. An error names the operation, the object and the request id; never a secret.
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, TypeVar
 from xml.etree import ElementTree as ET  # the answers of the service that the credentials go to
 
 import oss2
-import ossfs
 import requests
 import urllib3
 
@@ -39,7 +38,7 @@ _SKEW_SECONDS = 900
 """How far OSS lets this clock be from its own."""
 
 _PAGE = 1000
-"""Names in one answer of a listing: the most that OSS gives, ten times oss2's default."""
+"""Parts in one answer of a listing: the most that OSS gives."""
 
 _BACKOFF_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 10.0
@@ -187,10 +186,11 @@ class OssClient:
 
     def list(self, folder: str) -> list[dict[str, Any]]:
         """What a folder holds, as fsspec has it: name, type, size, LastModified. "" is the bucket."""
+        from .oss_listing import Listing  # noqa: PLC0415 - 100 ms of start-up that most joins need not pay
 
         def send() -> list[dict[str, Any]]:
             try:
-                return list(_Listing(self.bucket).ls(f"{self.bucket_name}/{folder}", detail=True))
+                return list(Listing(self.bucket).ls(f"{self.bucket_name}/{folder}", detail=True))
             except FileNotFoundError as error:
                 if isinstance(error.__cause__, oss2.exceptions.OssError):
                     raise error.__cause__ from error
@@ -414,35 +414,6 @@ def _read_environment_once(session: requests.Session, endpoint: str) -> None:
     session.proxies = settings["proxies"]
     session.verify = settings["verify"]
     session.trust_env = False
-
-
-class _Listing(ossfs.OSSFileSystem):  # type: ignore[misc]  # ossfs ships no types
-    """ossfs, for listing through the client's own bucket: its credentials, region, connections and timeouts.
-
-    ossfs by itself goes on anonymously without a key, knows no V4 signature, asks for 100 names at a time,
-    and shows a listing that is denied as an empty one. One object a listing: it cannot work without its
-    cache, which must not be old.
-    """
-
-    cachable = False
-
-    def __init__(self, bucket: oss2.Bucket) -> None:
-        super().__init__(endpoint=bucket.endpoint)
-        self._bucket = bucket
-
-    def _get_bucket(self, bucket_name: str, connect_timeout: int | None = None) -> oss2.Bucket:
-        del bucket_name, connect_timeout
-        return self._bucket
-
-    def _get_object_info_list(
-        self, bucket_name: str, prefix: str, delimiter: str, connect_timeout: int | None
-    ) -> list[dict[str, Any]]:
-        del connect_timeout
-        try:
-            found = oss2.ObjectIterator(self._bucket, prefix=prefix, delimiter=delimiter, max_keys=_PAGE)
-            return [self._transfer_object_info_to_dict(bucket_name, entry) for entry in found]
-        except oss2.exceptions.AccessDenied as error:
-            raise PermissionError(str(error.request_id)) from error
 
 
 class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 ships no types

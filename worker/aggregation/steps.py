@@ -158,7 +158,7 @@ def _holds_exactly(storage: Storage, layout: Layout, level: int, count: int) -> 
     names = set(storage.names(layout.folder(level)))
     if len(names) < count:  # before a name is made for each file of a mistyped count
         return False
-    wanted = {os.path.basename(name) for name in layout.files(level, range(count))}
+    wanted = {f"{number}{layout.suffix}" for number in range(count)}
     return wanted <= names and not any(layout.number(name) is not None for name in names - wanted)
 
 
