@@ -8,6 +8,7 @@ oss2's own CRC64 is off: without its compiled extension it is a hundred times sl
 import base64
 import contextlib
 import hashlib
+import logging
 import random
 import threading
 import time
@@ -67,6 +68,9 @@ _TOKEN_HEADER = "x-oss-meta-aggregation-token"  # noqa: S105 - a mark, not a sec
 _CRC_HEADER = "x-oss-meta-aggregation-crc64"
 
 Answer = TypeVar("Answer")
+
+logging.getLogger("oss2").addHandler(logging.NullHandler())
+"""An error is one line, ours; without a handler Python writes a library's lines to stderr too."""
 
 
 class ObjectState(NamedTuple):
