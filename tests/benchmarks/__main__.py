@@ -18,7 +18,7 @@ from benchmarks.case import HERE, Family, Options, SkippedError
 from benchmarks.shapes import shapes
 from benchmarks.startup import startup
 from benchmarks.stores import oss
-from benchmarks.volumes import concat, merge, mount, reflink, trees
+from benchmarks.volumes import concat, merge, mount, reflink, s3fs, trees
 
 FAMILIES: dict[str, Family] = {
     "startup": startup,
@@ -29,6 +29,7 @@ FAMILIES: dict[str, Family] = {
     "reflink": reflink,
     "oss": oss,
     "mount": mount,
+    "s3fs": s3fs,
 }
 IMAGE = "serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd"
 

@@ -1,9 +1,10 @@
-"""Cases on directories and mounts: joining two files, merging many, whole trees, reflinks, a slow mount."""
+"""Cases on directories and mounts: two files into one, many, whole trees, reflinks, mounts of stores."""
 
 import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ import slow_mount
 from aggregation import tree
 from benchmarks.case import (
     GIB,
+    HERE,
     KIB,
     LAUNCHER,
     MIB,
@@ -345,3 +347,72 @@ def mount(options: Options) -> Generator[Case]:
             )
     except slow_mount.UnavailableError as error:
         raise SkippedError(str(error)) from error
+
+
+def s3fs(options: Options) -> Generator[Case]:
+    """A real object store's mount: s3fs, which ossfs 1 comes from, over a server with 20 ms a request."""
+    if shutil.which("s3fs") is None:
+        raise SkippedError("there is no s3fs (Debian: s3fs)")
+    size, count = (8 * MIB, 20) if options.quick else (64 * MIB, 100)
+    volume = options.folder / "s3fs"
+    volume.mkdir()
+    with _s3fs(options.folder, volume) as gauge:
+        join = Join(options, volume / "large", (size, size))
+        yield Case(
+            f"s3fs: 2 x {size_text(size)}, 20 ms a request",
+            [
+                join.worker,
+                join.cat_sync,
+                Command("shutil.copyfileobj, fsync", rival("copyfileobj", *join.files)),
+            ],
+            CAT_SYNC,
+            1 if options.quick else 3,
+            join.reset,
+            join.check,
+            gauge=gauge,
+        )
+        many = _merge(options, volume / "small", count, KIB, 1 if options.quick else 3)
+        name = f"s3fs: {count} x 1 KiB, 20 ms a request"
+        yield replace(many, name=name, gauge=gauge, drawn=True)
+
+
+@contextmanager
+def _s3fs(folder: Path, volume: Path) -> Iterator[Gauge]:
+    server: Arguments = [sys.executable, HERE / "s3_server.py"]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+        try:
+            assert serving.stdout is not None
+            port = serving.stdout.readline().strip()
+            if not port:
+                raise SkippedError(f"no S3 server: {serving.communicate()[1].strip().splitlines()[-1]}")
+            url = f"http://127.0.0.1:{port}"
+            urllib.request.urlopen(urllib.request.Request(f"{url}/demo", method="PUT")).close()
+            keys = folder / "keys"
+            keys.write_text("key:secret")
+            keys.chmod(0o600)
+            choices = f"url={url},use_path_request_style,passwd_file={keys}"
+            mounting = subprocess.run(
+                ["s3fs", "demo", volume, "-o", choices], check=False, capture_output=True, text=True
+            )
+            if mounting.returncode:
+                raise SkippedError(f"s3fs cannot be mounted: {mounting.stderr.strip()}")
+            try:
+                yield _requests(f"{url}/-/requests")
+            finally:
+                subprocess.run(["umount", volume], check=True)
+        finally:
+            serving.terminate()
+
+
+def _requests(url: str) -> Gauge:
+    before = 0
+
+    def count() -> int:
+        with urllib.request.urlopen(url) as answer:
+            return int(answer.read())
+
+    def reset() -> None:
+        nonlocal before
+        before = count()
+
+    return Gauge(reset, lambda: {"requests": count() - before})
