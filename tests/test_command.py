@@ -1006,6 +1006,24 @@ def oss(tmp_path: Path, scratch: Path) -> Iterator[Oss]:
     assert os.listdir(scratch) == []
 
 
+@pytest.mark.parametrize("options", [["--checksum"], ["--verify"], ["--checksum", "--verify"]], ids=" ".join)
+@pytest.mark.parametrize("scratch_too", [False, True], ids=["beside the target", "with scratch"])
+def test_the_checksum_of_an_output(
+    run: Script, root: Path, tmp_path: Path, options: list[str], *, scratch_too: bool
+) -> None:
+    """--checksum gives the output's CRC64; --verify compares what was copied from scratch."""
+    write_level(root, 1, [b"12345", b"6789"])
+    if scratch_too:
+        (tmp_path / "scratch").mkdir()
+        options = [*options, "--scratch", str(tmp_path / "scratch")]
+    outcome = run("process.py", 0, 1, "--command", "cat {inputs}", "--log-format", "json", *options)
+    assert outcome.returncode == 0, outcome.stderr
+    found = json.loads(outcome.stdout)
+    known = "--checksum" in options or scratch_too
+    assert found["crc64"] == (str(0x995DC9BBDF1939FA) if known else None)
+    assert found["verified"] == (True if scratch_too and "--verify" in options else None)
+
+
 def test_large_outputs_go_up_in_parts(oss: Oss) -> None:
     """Above a PUT's size the output is uploaded in parts, and its CRC64 compared."""
     whole = put_level(oss.place, [os.urandom(7 * MIB), os.urandom(7 * MIB + 3)])

@@ -1,17 +1,20 @@
 """The README as a program: its console blocks are run, its tables compared with the code."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import click
 import pytest
 
 from aggregation.errors import EXIT_CODES
+from benchmarks import report
 from conftest import REPOSITORY, WORKER, environment
 from oss_server import OssServer
 
@@ -138,6 +141,19 @@ def test_every_manifest_is_listed() -> None:
     """The README's table names each manifest."""
     for path in (REPOSITORY / "manifests").glob("*.yaml"):
         assert f"`{path.name}`" in README, path.name
+
+
+def test_the_figures_are_those_that_make_bench_kept() -> None:
+    """Each target's row, and each shape's, says what the benchmarks found; each picture is there."""
+    results = REPOSITORY / "tests/benchmarks/results"
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("*.json"))}
+    rows = [report.promise_row(target) for figures in found.values() for target in figures["targets"]]
+    rows += report.shape_rows(found["shapes"])
+    assert [row for row in rows if row not in README.splitlines()] == []
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert pictures
+    for picture in pictures:
+        assert ET.parse(REPOSITORY / picture).getroot().tag.endswith("svg")
 
 
 def test_make_lists_its_targets() -> None:

@@ -2,8 +2,9 @@
 
 import os
 import platform
+import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,47 @@ def verdict_line(verdict: Verdict) -> str:
     unit = f"{verdict.found / MIB:.1f} MiB" if verdict.target.quantity == "memory" else f"{verdict.found:.2f}"
     who = f" ({verdict.target.command})"
     return f"{'met   ' if verdict.met else 'MISSED'}  {unit:>9}  {verdict.target.promise}{who}"
+
+
+def promise_row(target: Mapping[str, Any]) -> str:
+    """A target of as_json's as a row of the README's table: the promise, and what was measured."""
+    found = target["found"]
+    if target["quantity"] == "memory":
+        text = f"{found / MIB:.1f} MiB"
+    elif target["at_least"] is None:
+        text = f"{found:.2f} x"
+    else:
+        text = f"{found:,.0f} times" if found >= 10 else f"{found:.1f} times"
+    return f"| {target['promise']} ({target['command']}) | {text}{'' if target['met'] else ', missed'} |"
+
+
+def shape_rows(figures: Mapping[str, Any]) -> list[str]:
+    """The rows of the README's table of shapes, from as_json's figures of that family."""
+    volume, oss = (case["commands"] for case in figures["cases"])
+    flat = _median(volume["flat"], "made")
+    rows = []
+    for name in sorted(volume, key=lambda name: volume[name]["ratio"]):
+        shape, _, merges = name.partition(", ")
+        cells = [
+            shape,
+            merges.removesuffix(" merges") or "1",
+            f"{volume[name]['ratio']:.1f}",
+            f"{_median(volume[name], 'made') / flat:.0f} x",
+            f"{oss[name]['ratio']:.1f}",
+            f"{_median(oss[name], 'requests'):,.0f}",
+            _megabytes(_median(oss[name], "up") + _median(oss[name], "down")),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def _megabytes(count: float) -> str:
+    """A count of bytes in two digits or more: 1.7 MB, 540 MB."""
+    return f"{count / 1e6:.1f} MB" if count < 10e6 else f"{count / 1e6:,.0f} MB"
+
+
+def _median(command: Mapping[str, Any], quantity: Quantity) -> float:
+    return statistics.median(float(run[quantity]) for run in command["runs"])
 
 
 def as_json(

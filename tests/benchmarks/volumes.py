@@ -107,7 +107,7 @@ class Join:
 
 def concat(options: Options) -> Generator[Case]:
     """Two files into one: as users run it, to the disk, then the copying alone."""
-    sizes = {1: 5, MIB: 5, 64 * MIB: 3} if options.quick else {1: 40, MIB: 40, 64 * MIB: 20, GIB: 8}
+    sizes = {1: 5, MIB: 5, 64 * MIB: 3} if options.quick else {1: 40, MIB: 40, 64 * MIB: 20, GIB: 16}
     for size, rounds in sizes.items():
         root = options.folder / "concat"
         join = Join(options, root, (size, size))

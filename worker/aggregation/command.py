@@ -92,6 +92,7 @@ def join(
     level: int,
     number: int,
     advance: Advance | None = None,
+    checksum: bool = False,
 ) -> Written:
     """Make `target` of the sources by the command. As atomic as Storage.concatenate; nothing is left behind.
 
@@ -118,7 +119,7 @@ def join(
             raise _failed(doing, "what it left at {output} is not a regular file")
         if not made.st_size and not command.allow_empty:
             raise _failed(doing, "it ended with 0 and wrote nothing", "--allow-empty permits that")
-        written = storage.upload(output, target, advance=advance)
+        written = storage.upload(output, target, advance=advance, checksum=checksum)
         return written._replace(seconds=time.perf_counter() - started)
 
 

@@ -182,8 +182,10 @@ class LocalStorage:
 
         return list(self._each(look_up, sources))
 
-    def upload(self, path: str, target: str, *, advance: Advance | None = None) -> Written:
-        """By a rename within the volume, by a copy from elsewhere."""
+    def upload(
+        self, path: str, target: str, *, advance: Advance | None = None, checksum: bool = False
+    ) -> Written:
+        """By a rename within the volume, by a copy from elsewhere; what was copied can be verified."""
         started = time.perf_counter()
         doing = f"publishing {printable(self.path(target))}"
         try:
@@ -194,13 +196,15 @@ class LocalStorage:
         if os.path.dirname(path) in self._writing:  # beside the target, where nothing but a rename is needed
             with _NewFile(self, doing, target, written=(path, descriptor)) as new:
                 new.sync()
+                crc64 = new.crc64() if checksum else None
                 new.publish(status.st_size)
             if advance is not None:
                 advance(status.st_size)
-            return Written(status.st_size, None, "renamed", 0, time.perf_counter() - started)
+            return Written(status.st_size, crc64, "renamed", 0, time.perf_counter() - started)
         try:
             with _NewFile(self, doing, target) as new:
-                appender = fastcopy.Appender(new.descriptor, checksum=False, advance=advance)
+                checksum = checksum or self._verify
+                appender = fastcopy.Appender(new.descriptor, checksum=checksum, advance=advance)
                 try:
                     appender.append(descriptor, status.st_size)
                     appender.flush()
@@ -208,10 +212,13 @@ class LocalStorage:
                     raise from_os_error(error, doing, path, writing=True) from error
                 new.sync()
                 way = appender.way()
+                if self._verify:
+                    new.compare(appender.crc64)
                 new.publish(appender.size)
         finally:
             os.close(descriptor)
-        return Written(appender.size, appender.crc64, way, 0, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return Written(appender.size, appender.crc64, way, 0, seconds, True if self._verify else None)
 
     def write(self, target: str, data: bytes) -> None:
         """Through a temporary file, as `concatenate`."""
@@ -492,7 +499,14 @@ class _NewFile:
                 raise from_os_error(error, self.doing, self.path, writing=True) from error
 
     def compare(self, crc64: int | None) -> None:
-        """Read the file back, past this machine's cache where it can be, and compare its CRC64."""
+        """Read the file back and compare its CRC64."""
+        found = self.crc64()
+        if found != crc64:
+            why = f"what was written has CRC64 {found}, what was read {crc64}"
+            raise IntegrityError(self.doing, why, "run again; if it stays, check the disk or the mount")
+
+    def crc64(self) -> int:
+        """The CRC64 of the file, read past this machine's cache where it can be."""
         calculate = fastcopy.crc64_function()
         found = 0
         try:
@@ -502,9 +516,7 @@ class _NewFile:
                     found = calculate(block, found)
         except OSError as error:
             raise from_os_error(error, self.doing, self.path, writing=True) from error
-        if found != crc64:
-            why = f"what was written has CRC64 {found}, what was read {crc64}"
-            raise IntegrityError(self.doing, why, "run again; if it stays, check the disk or the mount")
+        return found
 
     def publish(self, size: int) -> None:
         """Close, check that the file has `size` bytes, rename it to the target, sync the folder."""

@@ -202,7 +202,14 @@ class _Join(NamedTuple):
         from .command import join  # noqa: PLC0415 - subprocess and more, for commands only
 
         return join(
-            self.storage, self.command, sources, target, level=self.level, number=self.number, advance=advance
+            self.storage,
+            self.command,
+            sources,
+            target,
+            level=self.level,
+            number=self.number,
+            advance=advance,
+            checksum=self.checksum,
         )
 
 

@@ -128,8 +128,12 @@ class Storage(Protocol):
         """
         ...
 
-    def upload(self, path: str, target: str, *, advance: Advance | None = None) -> Written:
+    def upload(
+        self, path: str, target: str, *, advance: Advance | None = None, checksum: bool = False
+    ) -> Written:
         """Make the content of a file in a workplace the target's. As atomic as `concatenate`; idempotent.
+
+        `checksum` computes the CRC64 even where that costs reading the file.
 
         Raises:
             The same as `concatenate`.
