@@ -449,7 +449,8 @@ class _Sources:
             if size < fastcopy.SMALL:
                 head = os.read(descriptor, fastcopy.SMALL)
             else:
-                os.posix_fadvise(descriptor, 0, _WARM_BYTES, os.POSIX_FADV_WILLNEED)
+                with suppress(OSError):  # it is advice
+                    os.posix_fadvise(descriptor, 0, _WARM_BYTES, os.POSIX_FADV_WILLNEED)
         except OSError as error:
             os.close(descriptor)
             raise from_os_error(error, self._doing, path, writing=False) from error
