@@ -40,7 +40,7 @@ def main() -> None:
         prog="benchmarks", description="What the worker costs beside its rivals."
     )
     parser.add_argument("family", nargs="*", metavar="CASE", help=f"{', '.join(FAMILIES)} (all)")
-    parser.add_argument("--quick", action="store_true", help="smaller data, fewer rounds: a little over two minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller data, fewer rounds: some two minutes")
     parser.add_argument("--rounds", type=int, help="rounds of each case, instead of its own number")
     parser.add_argument(
         "--results",
