@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ from aggregation.errors import (
 )
 from aggregation.layout import Layout
 from aggregation.storage import Settings, open_storage
-from conftest import Script, command, environment, leftovers, write_level
+from conftest import Script, command, environment, leftovers, mounted, write_level
 from oss_server import Answer, Call, Fault, Hold, LoseAnswer, OssServer, Reset, Truncate, WrongCrc
 from places import PLACES, Place, oss_place
 
@@ -88,20 +88,6 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(path))
     monkeypatch.setattr("tempfile.tempdir", str(path))
     return path
-
-
-@contextmanager
-def mounted(place: Path, *options: str) -> Iterator[None]:
-    """Something mounted on a folder for a while; skips where this machine mounts nothing."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 # What a command is

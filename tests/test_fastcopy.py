@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import seccomp
 from aggregation.fastcopy import BUFFER, SMALL, Appender
 from aggregation.local import LocalStorage
-from conftest import command, environment, leftovers, write_level
+from conftest import command, environment, leftovers, mounted, write_level
 
 MIB = 1 << 20
 LAUNCHER = Path(seccomp.__file__)
@@ -293,15 +293,8 @@ def reflinks(tmp_path: Path) -> Iterator[Path]:
     with open(image, "wb") as file:
         file.truncate(int(makers[Path(maker).name].removesuffix("M")) * MIB)
     subprocess.run([maker, "-q", str(image)], check=True, capture_output=True)
-    mounting = subprocess.run(
-        ["mount", "-o", "loop", str(image), str(place)], check=False, capture_output=True
-    )
-    if mounting.returncode:
-        pytest.skip(f"no loop mount here: {mounting.stderr.decode().strip()}")
-    try:
+    with mounted(place, "-o", "loop", str(image)):
         yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(

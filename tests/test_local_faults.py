@@ -6,33 +6,18 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import pytest
 
 from aggregation.layout import Temporary, parse_temporary
-from conftest import Outcome, Script, command, environment, leftovers, write_level
+from conftest import Outcome, Script, command, environment, leftovers, mounted, write_level
 
 MIB = 1 << 20
 OLD = b"old"
 TARGETS = ("l2/0.txt", "result.txt")
-
-
-@contextmanager
-def mounted(root: Path, kind: str, options: str) -> Iterator[None]:
-    """A file system on the root for a while; skips where this machine mounts none."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    call = ["mount", "-t", kind, "-o", options, "none", str(root)]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(root)], check=True)
 
 
 def fill(root: Path, size: int = 200_000) -> None:
@@ -92,7 +77,7 @@ def exhaust(root: Path) -> None:
 
 def small(root: Path) -> AbstractContextManager[None]:
     """A file system of 1 MiB."""
-    return mounted(root, "tmpfs", "size=1m")
+    return mounted(root, "-t", "tmpfs", "-o", "size=1m", "none")
 
 
 def remount_read_only(root: Path) -> None:
@@ -120,14 +105,21 @@ FAULTS = [
     Fault("disk full, streamed", (*PROCESS, "--checksum"), 6, ("{root}/l2", *FULL[1:]), large, small),
     Fault("disk full, merge", MERGE, 6, FULL, large, small),
     Fault("disk full, pipeline", ("pipeline.py",), 6, FULL, large, small),
-    Fault("no room for a byte", PROCESS, 6, FULL, exhaust, lambda root: mounted(root, "tmpfs", "size=1m")),
+    Fault(
+        "no room for a byte",
+        PROCESS,
+        6,
+        FULL,
+        exhaust,
+        lambda root: mounted(root, "-t", "tmpfs", "-o", "size=1m", "none"),
+    ),
     Fault("no room for a letter", ("prepare.py", 2, "--root", "{root}/new"), 6, FULL, exhaust, small),
     Fault(
         "no room for a name",
         PROCESS,
         6,
         FULL,
-        mount=lambda root: mounted(root, "tmpfs", "size=1m,nr_inodes=7"),
+        mount=lambda root: mounted(root, "-t", "tmpfs", "-o", "size=1m,nr_inodes=7", "none"),
     ),
     Fault(
         "a file too large", PROCESS, 6, ("{root}/l2", "File too large", "use another one"), limits="-f 400"

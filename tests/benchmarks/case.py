@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from aggregation import tree
+
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 HERE = Path(__file__).resolve().parent
@@ -109,3 +111,14 @@ def size_text(size: int) -> str:
                 f"{size // unit} {name}" if size % unit == 0 else f"{size // unit} {name} + {size % unit} B"
             )
     return f"{size} B"
+
+
+def tree_widths(files: int, fan_in: int) -> list[int]:
+    """Files of each level, where as many levels are reduced as leave one group for the final merge.
+
+    A flat tree has level 1 alone.
+    """
+    levels = 0
+    while tree.widths(files, fan_in, levels)[-1] > fan_in:
+        levels += 1
+    return tree.widths(files, fan_in, levels)

@@ -3,8 +3,7 @@
 import shutil
 from collections.abc import Generator, Mapping
 
-from aggregation import tree
-from benchmarks.case import KIB, Case, Command, Gauge, Options, size_text
+from benchmarks.case import KIB, Case, Command, Gauge, Options, size_text, tree_widths
 from benchmarks.stores import oss_server
 from benchmarks.volumes import target_of, write
 
@@ -30,7 +29,8 @@ def shapes(options: Options) -> Generator[Case]:
 
     title = f"{files} x {size_text(size)}"
     rounds = 2 if options.quick else 3
-    commands = [_command(options, files, fan_in, str(root)) for fan_in in (files, *FAN_INS)]
+    fan_ins = [files, *(fan_in for fan_in in FAN_INS if fan_in < files)]
+    commands = [_command(options, files, fan_in, str(root)) for fan_in in fan_ins]
     gauge = Gauge(lambda: None, lambda: {"made": written()})
     yield Case(f"shapes: {title} on a volume", commands, "flat", rounds, reset, check, (), gauge, drawn=False)
     with oss_server(options.folder) as server:
@@ -38,8 +38,7 @@ def shapes(options: Options) -> Generator[Case]:
             server.put(f"shapes/l1/{number}.txt", bytes(size))
         server.shape("20 ms, 50 MB/s")
         commands = [
-            _command(options, files, fan_in, server.url("shapes"), server.variables)
-            for fan_in in (files, *FAN_INS)
+            _command(options, files, fan_in, server.url("shapes"), server.variables) for fan_in in fan_ins
         ]
         yield Case(
             f"shapes: {title} on OSS, 20 ms, 50 MB/s",
@@ -57,10 +56,8 @@ def shapes(options: Options) -> Generator[Case]:
 def _command(
     options: Options, files: int, fan_in: int, root: str, variables: Mapping[str, str] | None = None
 ) -> Command:
-    levels = 0
-    while tree.widths(files, fan_in, levels)[-1] > fan_in:
-        levels += 1
-    merges = sum(tree.widths(files, fan_in, levels)[1:]) + 1
+    _, *widths = tree_widths(files, fan_in)
+    levels, merges = len(widths), sum(widths) + 1
     shape = ["--files", str(files), "--fan-in", str(fan_in), "--levels", str(levels), "--workers", "4"]
     name = "flat" if fan_in == files else f"fan-in {fan_in}, {merges} merges"
     return Command(name, options.script("pipeline.py", *shape, "--root", root), variables or {})

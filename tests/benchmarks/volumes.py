@@ -13,7 +13,6 @@ from pathlib import Path
 
 import seccomp
 import slow_mount
-from aggregation import tree
 from benchmarks.case import (
     GIB,
     HERE,
@@ -30,6 +29,7 @@ from benchmarks.case import (
     rival,
     shell,
     size_text,
+    tree_widths,
 )
 
 CAT_SYNC = "cat, sync"
@@ -217,11 +217,8 @@ def trees(options: Options) -> Generator[Case]:
 
 
 def _tree(options: Options, root: Path, files: int, fan_in: int) -> Case:
-    # As many levels as leave one group for the final merge; a flat tree has none.
-    levels = 0
-    while tree.widths(files, fan_in, levels)[-1] > fan_in:
-        levels += 1
-    widths = tree.widths(files, fan_in, levels)
+    widths = tree_widths(files, fan_in)
+    levels = len(widths) - 1
     shape = ["--files", str(files), "--fan-in", str(fan_in), "--levels", str(levels)]
     pipeline = options.script("pipeline.py", *shape, "--root", root)
     lines = [

@@ -138,8 +138,8 @@ class Appender:
                 self.flush()
 
     def _write(self, data: memoryview) -> None:
-        if self.crc64 is not None and self._crc is not None:
-            self.crc64 = self._crc(data, self.crc64)
+        if self._crc is not None:
+            self.crc64 = self._crc(data, self.crc64 or 0)
         while data:
             written = os.write(self._target, data)
             self.count(written, "streamed")

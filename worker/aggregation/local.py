@@ -11,9 +11,9 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from errno import EACCES, EDQUOT, EFBIG, EINVAL, ENOENT, ENOSPC, ENOSYS, ENOTSUP, EROFS
+from errno import EACCES, EDQUOT, EFBIG, EINVAL, ENOENT, ENOSPC, ENOSYS, ENOTDIR, ENOTSUP, EROFS
 from itertools import chain, islice
 from typing import Self, TypeVar
 
@@ -72,7 +72,7 @@ class LocalStorage:
         self._root = root
         self._prefix = os.path.join(root, "")
         self._verify = settings.verify
-        self.parallel = settings.parallel
+        self._parallel = settings.parallel
         self._host = _host()
         self._writing: set[str] = set()  # paths of this process's temporaries, as long as they may exist
         self._leftovers: dict[str, dict[str, list[str]]] = {}  # folder → target → temporaries found there
@@ -84,17 +84,14 @@ class LocalStorage:
 
     def names(self, folder: str) -> list[str]:
         """One scan of the folder, which a later `sweep` makes use of."""
-        path = self.path(folder)
         try:
             return self._scan(folder)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            if folder:
-                return []
-            if isinstance(error, FileNotFoundError):
-                raise self._missing_root("listing the levels", MissingInputError) from error
-            raise from_os_error(error, "listing the levels", path, writing=False) from error
         except OSError as error:
-            raise from_os_error(error, "listing the levels", path, writing=False) from error
+            if folder and error.errno in (ENOENT, ENOTDIR):
+                return []
+            if error.errno == ENOENT:
+                raise self._missing_root("listing the levels", MissingInputError) from error
+            raise from_os_error(error, "listing the levels", self.path(folder), writing=False) from error
 
     def entries(self, folder: str) -> list[Entry]:
         """One scan of the folder, and a stat a file; on a remote mount these overlap."""
@@ -106,7 +103,7 @@ class LocalStorage:
                 return None  # removed meanwhile, or a link to nowhere: nothing that can be joined
             return Entry(name, status.st_size, status.st_mtime)
 
-        return [entry for entry in self._each(look_up, self.names(folder)) if entry]
+        return [entry for entry in self.each(look_up, self.names(folder)) if entry]
 
     def find(self, name: str) -> Entry | None:
         """One stat."""
@@ -180,7 +177,7 @@ class LocalStorage:
             os.close(descriptor)
             return os.path.abspath(path)
 
-        return list(self._each(look_up, sources))
+        return list(self.each(look_up, sources))
 
     def upload(
         self, path: str, target: str, *, advance: Advance | None = None, checksum: bool = False
@@ -275,12 +272,21 @@ class LocalStorage:
         """Whether to look at so many files from several threads at once."""
         return len(names) >= _PARALLEL_FROM and self.is_remote()
 
-    def _each(self, function: Callable[[str], Made], names: Sequence[str]) -> Iterable[Made]:
+    def each(
+        self,
+        function: Callable[[str], Made],
+        names: Sequence[str],
+        discard: Callable[[Made], None] = lambda _: None,
+    ) -> Generator[Made]:
+        """What the function makes of each name, in order; several at once where each waits for a server.
+
+        `discard` gets what was made for nothing, when the generator is closed early.
+        """
         if not self.overlaps(names):
-            return map(function, names)
+            return (function(name) for name in names)
         from .readahead import read_ahead  # noqa: PLC0415 - start-up that only remote mounts need pay
 
-        return read_ahead(function, names, self.parallel)
+        return read_ahead(function, names, self._parallel, discard)
 
     def open_source(self, doing: str, name: str) -> "_Source":
         """Open one input."""
@@ -412,7 +418,8 @@ class _Sources:
         self._storage = storage
         self._doing = doing
         self._opened: deque[_Source] = deque()
-        self._coming = self._ahead(names) if storage.overlaps(names) else self._one_by_one(names)
+        begin = self._read_head if storage.overlaps(names) else self._open
+        self._coming = storage.each(begin, names, _close)
         try:
             self._opened.extend(islice(self._coming, _OPEN_AHEAD))
         except BaseException:
@@ -432,19 +439,12 @@ class _Sources:
         while self._opened:
             _close(self._opened.popleft())
 
-    def _one_by_one(self, names: Sequence[str]) -> Generator[_Source]:
-        for name in names:
-            yield self._storage.open_source(self._doing, name)
-
-    def _ahead(self, names: Sequence[str]) -> Generator[_Source]:
-        """In several threads, where a mount asks a server: the waits overlap."""
-        from .readahead import read_ahead  # noqa: PLC0415 - start-up that only remote mounts need pay
-
-        return read_ahead(self._read_head, names, self._storage.parallel, _close)
+    def _open(self, name: str) -> _Source:
+        return self._storage.open_source(self._doing, name)
 
     def _read_head(self, name: str) -> _Source:
         """Open a file and let its bytes come: all of a small one, the first of a larger one to the mount."""
-        path, descriptor, size, head = self._storage.open_source(self._doing, name)
+        path, descriptor, size, head = self._open(name)
         try:
             if size < fastcopy.SMALL:
                 head = os.read(descriptor, fastcopy.SMALL)
