@@ -26,7 +26,8 @@ from hera.workflows import WorkflowsService, models
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "worker"))
 
-from aggregation import cli, tree
+from aggregation import cli, entry, tree
+from aggregation.console import console
 from aggregation.errors import AggregationError, ConfigurationError, UnavailableError, WrongUsageError
 
 FOLDER = Path(__file__).resolve().parent
@@ -782,15 +783,15 @@ def generate(**given: Any) -> None:
     plan = options.plan()
     documents = build(plan, options)
     if options.dry_run:
-        cli.console.print(show(plan, options.size))
+        console.print(show(plan, options.size))
         return
     for warning in plan.warnings():
         click.echo(f"generate.py: warning: {warning}", err=True)
     if options.submit:
         name = submit(documents, options)
-        cli.console.print([f"{name} is submitted; watch it with: argo watch -n {options.namespace} {name}"])
+        console.print([f"{name} is submitted; watch it with: argo watch -n {options.namespace} {name}"])
     else:
-        cli.console.print([to_yaml(documents, _comment(plan, options, sys.argv[1:]))])
+        console.print([to_yaml(documents, _comment(plan, options, sys.argv[1:]))])
 
 
 def _check(options: Options) -> None:
@@ -808,4 +809,4 @@ def _check(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(generate)
+    entry.main(generate)

@@ -3,7 +3,7 @@
 
 import click
 
-from aggregation import cli, steps
+from aggregation import cli, entry, steps
 
 
 @cli.command(
@@ -50,4 +50,4 @@ def merge(
 
 
 if __name__ == "__main__":
-    cli.main(merge)
+    entry.main(merge)

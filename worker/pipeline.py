@@ -7,7 +7,8 @@ import time
 
 import click
 
-from aggregation import cli, report, steps
+from aggregation import cli, entry, report, steps
+from aggregation.console import console, speaks_unicode
 from aggregation.progress import ArgoProgress
 from aggregation.runner import Run, Shape
 
@@ -95,7 +96,7 @@ def pipeline(
             size = sum(entry.size for entry in job.storage.entries(job.layout.folder(1)))
     shape = Shape(files, fan_in, levels)
     if dry_run:
-        cli.console.print(report.plan_lines(shape, size))
+        console.print(report.plan_lines(shape, size))
         return
     argo = ArgoProgress.for_this_pod()
     with click.progressbar(
@@ -121,7 +122,7 @@ def pipeline(
         )
         done = run.execute(prepare=prepare, resume=resume, clean=not keep)
     job.show(
-        report.tree_lines("pipeline", run.stages, time.perf_counter() - started, unicode=cli.speaks_unicode())
+        report.tree_lines("pipeline", run.stages, time.perf_counter() - started, unicode=speaks_unicode())
     )
     job.report(done)
     start = job.storage.read(output, _FIRST_BYTES)
@@ -130,4 +131,4 @@ def pipeline(
 
 
 if __name__ == "__main__":
-    cli.main(pipeline)
+    entry.main(pipeline)

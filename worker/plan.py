@@ -5,7 +5,8 @@ import json
 
 import click
 
-from aggregation import cli, steps, tree
+from aggregation import cli, entry, steps, tree
+from aggregation.console import console
 from aggregation.errors import WrongUsageError
 
 RESULT_MAX = 256_000
@@ -44,9 +45,9 @@ def plan(job: cli.Job, level: int, files: int | None, fan_in: int) -> None:
             f"their list has more than the {RESULT_MAX} bytes that Argo keeps of an output",
             "raise --fan-in, or use aggregation.yaml",
         )
-    cli.console.print([text])
+    console.print([text])
     job.summarise({"step": "plan", "level": level, "files": files, "fan_in": fan_in, "groups": groups})
 
 
 if __name__ == "__main__":
-    cli.main(plan)
+    entry.main(plan)

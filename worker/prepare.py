@@ -3,7 +3,7 @@
 
 import click
 
-from aggregation import cli, steps
+from aggregation import cli, entry, steps
 
 
 @cli.command(
@@ -21,4 +21,4 @@ def prepare(job: cli.Job, n: int) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(prepare)
+    entry.main(prepare)

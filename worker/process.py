@@ -3,7 +3,7 @@
 
 import click
 
-from aggregation import cli, steps
+from aggregation import cli, entry, steps
 
 
 @cli.command(
@@ -54,4 +54,4 @@ def process(
 
 
 if __name__ == "__main__":
-    cli.main(process)
+    entry.main(process)

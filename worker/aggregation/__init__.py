@@ -6,6 +6,7 @@ a `location`. There is one module a store, and each joins files in the best way 
 directories and mounts, by the system calls of `fastcopy`. Whatever goes wrong becomes one of the `errors`,
 each with an exit code of its own.
 
-Dependencies run one way: scripts, cli, steps and runner, tree/layout/storage, local, fastcopy and errors.
+Dependencies run one way: scripts, entry, cli, console, steps and runner, tree/layout/storage, local, fastcopy
+and errors.
 Two promises hold everywhere: a target appears whole or not at all, and memory does not grow with the data.
 """

@@ -1,19 +1,14 @@
-"""What the scripts share: options, the summary line, signals, and the way from an error to an exit code."""
+"""What the scripts share: their options, and what is done with them."""
 
-import contextlib
 import functools
-import os
-import signal
-import sys
-import time
 from collections.abc import Callable
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import location
-from .errors import EXIT_CODES, AggregationError, Interrupted, WrongUsageError, from_os_error
+from .console import console
+from .errors import EXIT_CODES, Interrupted, from_os_error
 from .layout import MAX_DIGITS, Layout
 from .location import Location
 from .steps import Done
@@ -176,53 +171,6 @@ def exit_code_table() -> str:
     return f"\b\nExit codes ('retry': running again may help):\n{rows}"
 
 
-class _Console:
-    """Where lines go, and how. Known from the environment before the options are read, for their errors."""
-
-    def __init__(self) -> None:
-        self.program = os.path.basename(sys.argv[0])
-        self.as_json = os.environ.get("AGGREGATION_LOG_FORMAT") == "json"
-        self.debug = False
-
-    def say(self, line: str, fields: dict[str, object]) -> None:
-        """The summary, on stdout."""
-        self.print([self._format("INFO", line, fields)])
-
-    def print(self, lines: list[str]) -> None:
-        """Lines on stdout. A reader that has gone away is no error: the work is done.
-
-        Raises:
-            RefusedError: stdout is a file on a full disk.
-        """
-        try:
-            print(*lines, sep="\n", flush=True)  # noqa: T201 - this is the place for it
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit fails on its flush
-        except OSError as error:
-            raise from_os_error(
-                error, "writing the summary (the target is complete)", "stdout", writing=True
-            ) from error
-
-    def complain(self, line: str, exit_code: int) -> None:
-        """An error, on stderr."""
-        with contextlib.suppress(OSError):  # there is nobody left to tell
-            line = self._format("ERROR", line, {"exit_code": exit_code})
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the place for it
-
-    def _format(self, severity: str, line: str, fields: dict[str, object]) -> str:
-        line = line.replace("\n", " ")
-        if self.as_json:
-            import json  # noqa: PLC0415 - 5 ms of start-up that the text format need not pay
-
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            record = {"time": stamp, "severity": severity, "program": self.program, "message": line, **fields}
-            return json.dumps(record)
-        return f"{self.program}: {'error: ' if severity == 'ERROR' else ''}{line}"
-
-
-console = _Console()
-
-
 class Job:
     """What one call of a script works with: the store, the names, and where the summary goes.
 
@@ -310,11 +258,6 @@ def summary_line(done: Done) -> str:
         f"{crc64}{verified}, "
         f"{written.moved}{requests}, {written.seconds:.3f} s"
     )
-
-
-def speaks_unicode() -> bool:
-    """Whether stdout can show the characters of a drawn tree."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def _set_json(_: click.Context, __: click.Parameter, value: str) -> None:
@@ -433,84 +376,3 @@ def command(help_text: str) -> Callable[[Callable[..., None]], click.Command]:
             "help_option_names": ["-h", "--help"],
         },
     )
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class _Interrupter:
-    """Raises Interrupted at the first signal; a second one, or one after the work, disturbs nothing."""
-
-    def __init__(self) -> None:
-        self._settled = False
-        # Python as process 1 of a container gets no default action of a signal, hence a handler for both.
-        for number in _SIGNALS:
-            signal.signal(number, self._handle)
-
-    def settle(self) -> None:
-        """From here on signals are held back. The flag is for one that is on its way already."""
-        self._settled = True
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-
-    def _handle(self, signum: int, _: FrameType | None) -> None:
-        if not self._settled:
-            self.settle()
-            raise Interrupted(signum)
-
-
-def main(script: click.Command) -> NoReturn:
-    """Run a script's command and exit: the only place where errors become exit codes."""
-    try:
-        interrupter = _Interrupter()
-        exit_code = _run(script)
-        interrupter.settle()
-    except Interrupted as interruption:
-        exit_code = interruption.exit_code
-        name = signal.Signals(interruption.signum).name
-        console.complain(
-            f"{name}: stopped; temporaries are removed, the target is whole: old or new", exit_code
-        )
-    _leave(exit_code)
-
-
-def _leave(exit_code: int) -> NoReturn:
-    """End without taking the interpreter apart.
-
-    Threads may still wait for answers to requests that nobody needs any more: a normal exit would join them,
-    past the grace period that Kubernetes leaves. Nor does anything wait for what else such an exit does, a
-    fifth of a short run.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError):  # closed by the caller, or full: said already
-            stream.flush()
-    os._exit(exit_code)
-
-
-def _run(script: click.Command) -> int:
-    try:
-        result = script.main(prog_name=console.program, standalone_mode=False)
-    except click.UsageError as error:
-        exit_code = WrongUsageError.exit_code
-        message = error.format_message()
-        if isinstance(error, click.NoSuchOption) and error.option_name[1:].isdigit():
-            message = f"{error.option_name} is not a whole number from 0 on."
-        console.complain(f"{message} Try '{console.program} --help'.", exit_code)
-    except AggregationError as error:
-        exit_code = error.exit_code
-        console.complain(str(error), exit_code)
-        _trace()
-    except Exception as error:  # noqa: BLE001 - a bug has an exit code too, and one line
-        exit_code = AggregationError.exit_code
-        hint = "" if console.debug else "; run it again with --debug and report the traceback"
-        console.complain(f"this is a bug: {type(error).__name__}: {error}{hint}", exit_code)
-        _trace()
-    else:
-        exit_code = result if isinstance(result, int) else 0
-    return exit_code
-
-
-def _trace() -> None:
-    if console.debug:
-        import traceback  # noqa: PLC0415 - for debugging only
-
-        traceback.print_exc()

@@ -1,0 +1,93 @@
+"""From a script's call to its exit: signals, and the way from an error to an exit code."""
+
+import contextlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from .console import console
+from .errors import AggregationError, Interrupted, WrongUsageError
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Interrupter:
+    """Raises Interrupted at the first signal; a second one, or one after the work, disturbs nothing."""
+
+    def __init__(self) -> None:
+        self._settled = False
+        # Python as process 1 of a container gets no default action of a signal, hence a handler for both.
+        for number in _SIGNALS:
+            signal.signal(number, self._handle)
+
+    def settle(self) -> None:
+        """From here on signals are held back. The flag is for one that is on its way already."""
+        self._settled = True
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def _handle(self, signum: int, _: FrameType | None) -> None:
+        if not self._settled:
+            self.settle()
+            raise Interrupted(signum)
+
+
+def main(script: click.Command) -> NoReturn:
+    """Run a script's command and exit: the only place where errors become exit codes."""
+    try:
+        interrupter = _Interrupter()
+        exit_code = _run(script)
+        interrupter.settle()
+    except Interrupted as interruption:
+        exit_code = interruption.exit_code
+        name = signal.Signals(interruption.signum).name
+        console.complain(
+            f"{name}: stopped; temporaries are removed, the target is whole: old or new", exit_code
+        )
+    _leave(exit_code)
+
+
+def _leave(exit_code: int) -> NoReturn:
+    """End without taking the interpreter apart.
+
+    Threads may still wait for answers to requests that nobody needs any more: a normal exit would join them,
+    past the grace period that Kubernetes leaves. Nor does anything wait for what else such an exit does, a
+    fifth of a short run.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # closed by the caller, or full: said already
+            stream.flush()
+    os._exit(exit_code)
+
+
+def _run(script: click.Command) -> int:
+    try:
+        result = script.main(prog_name=console.program, standalone_mode=False)
+    except click.UsageError as error:
+        exit_code = WrongUsageError.exit_code
+        message = error.format_message()
+        if isinstance(error, click.NoSuchOption) and error.option_name[1:].isdigit():
+            message = f"{error.option_name} is not a whole number from 0 on."
+        console.complain(f"{message} Try '{console.program} --help'.", exit_code)
+    except AggregationError as error:
+        exit_code = error.exit_code
+        console.complain(str(error), exit_code)
+        _trace()
+    except Exception as error:  # noqa: BLE001 - a bug has an exit code too, and one line
+        exit_code = AggregationError.exit_code
+        hint = "" if console.debug else "; run it again with --debug and report the traceback"
+        console.complain(f"this is a bug: {type(error).__name__}: {error}{hint}", exit_code)
+        _trace()
+    else:
+        exit_code = result if isinstance(result, int) else 0
+    return exit_code
+
+
+def _trace() -> None:
+    if console.debug:
+        import traceback  # noqa: PLC0415 - for debugging only
+
+        traceback.print_exc()
