@@ -1,19 +1,50 @@
 """What all tests share: the worker's scripts as real processes."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import sysconfig
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+import machine
 
 REPOSITORY = Path(__file__).parent.parent
 WORKER = REPOSITORY / "worker"
 
 Outcome = subprocess.CompletedProcess[str]
 Script = Callable[..., Outcome]
+
+PACKAGES = {
+    path.name.partition(".")[0]
+    for place in ("purelib", "platlib")
+    for path in Path(sysconfig.get_path(place)).glob("[!_]*")
+    if path.suffix != ".dist-info"
+}
+"""The first names of the modules that are installed."""
+CHECKERS = {"pytest", "hypothesis"}
+"""Those whose warnings are about our tests."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a warning from another package's module be shown: pyproject.toml makes errors of all others."""
+    others = "|".join(sorted(map(re.escape, PACKAGES - CHECKERS)))
+    config.addinivalue_line("filterwarnings", rf"default:::({others})(\.|$)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where every part of a machine is there (`REQUIRE_PARTS`), a skipped test is a failed one."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("REQUIRE_PARTS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, although REQUIRE_PARTS is set: {report.longrepr}"
+    return report
 
 
 def command(script: str, *arguments: object) -> list[str]:
@@ -67,11 +98,10 @@ def write_level(root: Path, level: int, contents: Iterable[bytes], suffix: str =
 @contextmanager
 def mounted(place: Path, *options: str) -> Iterator[None]:
     """Something mounted on a folder for a while; skips where this machine mounts nothing."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
+    machine.administration()
     done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+        machine.lacking(f"{shlex.join(['mount', *options])} is refused: {done.stderr.strip()}")
     try:
         yield
     finally:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import docker
 import pytest
-from docker.errors import DockerException
 
+import machine
 from conftest import REPOSITORY, leftovers, write_level
 from oss_server import OssServer
 
@@ -32,14 +32,8 @@ Docker = Callable[..., Ran]
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[docker.DockerClient]:
-    """A Docker Engine; without one the tests are skipped, but in CI they fail."""
-    try:
-        client = docker.from_env(timeout=600)
-        client.ping()
-    except DockerException as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI needs a Docker Engine: {error}")
-        pytest.skip(f"no Docker Engine answers: {error}")
+    """A Docker Engine."""
+    client = machine.docker_engine()
     yield client
     client.close()
 

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+import machine
 import slow_mount
 from aggregation.fastcopy import SMALL
 from conftest import Script, command, environment, leftovers, write_level
@@ -26,11 +27,9 @@ def behind(tmp_path: Path) -> Path:
 @pytest.fixture
 def slow(behind: Path, root: Path, request: pytest.FixtureRequest) -> Iterator[None]:
     """The folder, at `root`, with 5 ms a request, or as many seconds as the test says."""
-    try:
-        with slow_mount.mounted(behind, root, latency=getattr(request, "param", 0.005)):
-            yield
-    except slow_mount.UnavailableError as error:
-        pytest.skip(str(error))
+    machine.fuse()
+    with slow_mount.mounted(behind, root, latency=getattr(request, "param", 0.005)):
+        yield
 
 
 @pytest.mark.usefixtures("slow")

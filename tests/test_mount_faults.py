@@ -1,20 +1,18 @@
 """What an object store's mount may answer at rename, close and fsync, by a shim before libc."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import machine
 from conftest import Script, leftovers, write_level
 
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shim, compiled."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler")
+    compiler = machine.compiler()
     path = tmp_path_factory.mktemp("shim") / "mount_faults.so"
     source = Path(__file__).with_name("mount_faults.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", path, source, "-ldl"], check=True)

@@ -4,13 +4,13 @@ import os
 import random
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import machine
 from conftest import REPOSITORY, leftovers, write_level
 from oss_server import OssServer
 
@@ -53,12 +53,8 @@ def shell(script: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def plain() -> str:
-    """The image, built from the repository; without Docker the tests are skipped, but in CI they fail."""
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "info"], capture_output=True, check=False).returncode:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs Docker")
-        pytest.skip("no Docker Engine answers")
+    """The image, built from the repository."""
+    machine.docker_command()
     shell(f"docker build --platform linux/amd64 --tag {PLAIN} .", REPOSITORY)
     return PLAIN
 

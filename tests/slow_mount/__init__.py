@@ -4,8 +4,11 @@ Requests of several threads overlap. Needs /dev/fuse and libfuse. `python tests/
 serves.
 """
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +16,25 @@ from pathlib import Path
 
 
 class UnavailableError(Exception):
-    """FUSE does not work here; the message says why."""
+    """FUSE does not work here; the message says why, and what to install."""
+
+
+def check() -> None:
+    """Look for what a mount needs.
+
+    Raises:
+        UnavailableError: Something is missing.
+    """
+    loading = subprocess.run([sys.executable, "-c", "import mfusepy"], capture_output=True, check=False)
+    if loading.returncode:
+        raise UnavailableError("libfuse cannot be loaded: install libfuse2 (FUSE_LIBRARY_PATH names another)")
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError as error:
+        cure = "load the kernel's module fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN"
+        raise UnavailableError(f"/dev/fuse: {error.strerror}: {cure}") from error
+    if os.geteuid() != 0 and _fusermount() is None:
+        raise UnavailableError("no fusermount, which mounts for users other than root: install fuse3")
 
 
 @contextmanager
@@ -28,20 +49,28 @@ def mounted(behind: Path, place: Path, *, latency: float) -> Iterator[None]:
     Raises:
         UnavailableError: FUSE does not work here.
     """
-    options = ["--latency", str(latency)]
-    serving = subprocess.Popen(
-        [sys.executable, Path(__file__).parent, *options, behind, place], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        while not place.is_mount():
-            if serving.poll() is not None:
-                said = (serving.communicate()[1].strip().splitlines() or ["it ended"])[-1]
-                raise UnavailableError(f"no FUSE mount here: {said}")
-            time.sleep(0.05)
-        yield
-    finally:
-        if place.is_mount():
-            subprocess.run(["umount", place], check=True)
-        else:
-            serving.terminate()
-        serving.communicate()
+    check()
+    serve = [sys.executable, str(Path(__file__).parent), "--latency", str(latency), str(behind), str(place)]
+    # A file, not a pipe: nobody reads while the mount serves, and a full pipe would stop it.
+    with tempfile.TemporaryFile("w+") as said:
+        serving = subprocess.Popen(serve, stderr=said)
+        try:
+            while not place.is_mount():
+                if serving.poll() is not None:
+                    said.seek(0)
+                    lines = said.read().split("\n")
+                    words = "; ".join(line.strip() for line in lines if line.startswith(("fuse", "mount")))
+                    raise UnavailableError(f"no FUSE mount here: {words or lines[-1] or serving.returncode}")
+                time.sleep(0.05)
+            yield
+        finally:
+            if place.is_mount():
+                unmount = ["umount"] if os.geteuid() == 0 else [_fusermount() or "fusermount", "-u"]
+                subprocess.run([*unmount, place], check=True)
+            else:
+                serving.terminate()
+            serving.wait()
+
+
+def _fusermount() -> str | None:
+    return shutil.which("fusermount3") or shutil.which("fusermount")
