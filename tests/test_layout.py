@@ -63,6 +63,9 @@ def test_a_stranger_is_no_temporary(name: str) -> None:
         ("oss://bucket", Location("oss", "bucket")),
         ("memory://x", Location("memory", "x")),
         ("C:/data", Location("", "C:/data")),
+        ("file:///mnt/vol/", Location("file", "/mnt/vol")),
+        ("simplecache::s3://bucket/a", Location("simplecache::s3", "bucket/a")),
+        ("simplecache::/mnt/vol", Location("simplecache::", "mnt/vol")),
     ],
 )
 def test_roots(text: str, location: Location) -> None:
@@ -75,3 +78,25 @@ def test_no_roots(text: str) -> None:
     """A root that names no place is refused with a reason."""
     with pytest.raises(ValueError, match=r"root|bucket"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ftp://user:marked-secret@host:2121/a", "ftp://user:***@host:2121/a"),
+        ("ftp://user:marked%2Fsecret@host/a", "ftp://user:***@host/a"),
+        ("ftp://user:marked/secret@host/a", "ftp://user:***@host/a"),
+        ("ftp://user:ab@host/a", "ftp://user:***@host/a"),
+        ("filecache::ftp://user:marked-secret@host/a", "filecache::ftp://user:***@host/a"),
+        ("ftp://user@host/a", "ftp://user@host/a"),
+        ("ftp://host:2121/a:b@c", "ftp://host:2121/a:b@c"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+        ("/mnt/a:b@c", "/mnt/a:b@c"),
+    ],
+)
+def test_a_password_is_never_shown(text: str, shown: str) -> None:
+    """A root as a text has no password, nor has what others say about it; the store gets it all the same."""
+    location = parse(text)
+    assert str(location) == shown
+    assert location.url == text
+    assert location.masked(f"cannot log in to {text}") == f"cannot log in to {shown}"

@@ -78,8 +78,7 @@ class RemoteStorage:
     def __init__(self, location: Location, settings: Settings) -> None:
         self._fs = open_filesystem(location)
         self._url = str(location)
-        # fsspec's local files need their leading slash back; elsewhere the path is the prefix.
-        self._root = f"/{location.path}" if location.protocol in ("file", "local") else location.path
+        self._root = location.path
         self._settings = settings
         self._writing: set[str] = set()
 
