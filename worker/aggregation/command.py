@@ -23,8 +23,8 @@ from typing import NamedTuple, TextIO
 from .errors import AggregationError, CommandFailedError, from_os_error, printable
 from .storage import Advance, Storage, Written, describe
 
-GRACE_SECONDS = 10.0
-"""Between SIGTERM and SIGKILL for a command that does not end: Kubernetes gives the pod 30."""
+GRACE_SECONDS = 5.0
+"""Between SIGTERM and SIGKILL for a command that does not end: less than the 10 s of `docker stop`."""
 
 _PLACEHOLDER = re.compile(r"\{(?:output|level|number)\}")
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from . import stopping
 from .console import console
 from .errors import AggregationError, Interrupted, WrongUsageError
 
@@ -32,6 +33,7 @@ class _Interrupter:
     def _handle(self, signum: int, _: FrameType | None) -> None:
         if not self._settled:
             self.settle()
+            stopping.begin()
             raise Interrupted(signum)
 
 
@@ -44,10 +46,15 @@ def main(script: click.Command) -> NoReturn:
     except Interrupted as interruption:
         exit_code = interruption.exit_code
         name = signal.Signals(interruption.signum).name
-        console.complain(
-            f"{name}: stopped; temporaries are removed, the target is whole: old or new", exit_code
-        )
+        console.complain(f"{name}: stopped; {_remains()}", exit_code)
     _leave(exit_code)
+
+
+def _remains() -> str:
+    left = stopping.left()
+    if not left:
+        return "temporaries are removed, the target is whole: old or new"
+    return f"the target is whole: old or new; not removed in time: {', '.join(left)}: a later run removes it"
 
 
 def _leave(exit_code: int) -> NoReturn:

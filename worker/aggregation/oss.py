@@ -16,7 +16,7 @@ from typing import NamedTuple, Self, TypeVar
 
 from anycrc import Model
 
-from . import parts
+from . import parts, stopping
 from .errors import AggregationError, IntegrityError, MissingInputError, RefusedError
 from .layout import new_temporary, parse_temporary
 from .location import Location
@@ -219,10 +219,9 @@ class OssStorage:
 
     def close(self) -> None:
         """Abort the uploads, and delete the intermediate objects, that an interruption left."""
-        for key, upload in list(self._uploads):
-            self.abort(key, upload)
-        for key in list(self._intermediates):
-            self.drop(key)
+        # Side by side: after a signal there are seconds for all of them.
+        list(read_ahead(lambda begun: self.abort(*begun), list(self._uploads), self.settings.parallel))
+        list(read_ahead(self.drop, list(self._intermediates), self.settings.parallel))
         self.client.close()
 
     def _key(self, name: str) -> str:
@@ -349,8 +348,10 @@ class OssStorage:
 
     def abort(self, key: str, upload: str) -> None:
         """Drop an upload."""
-        with suppress(AggregationError):  # what cannot be aborted now is a leftover that `sweep` aborts
+        try:
             self.client.abort(key, upload)
+        except AggregationError:  # a leftover that `sweep` aborts
+            stopping.leave(f"an upload to oss://{self.client.bucket_name}/{key}")
         self._uploads.discard((key, upload))
 
     def intermediate(self, key: str) -> str:
@@ -362,8 +363,10 @@ class OssStorage:
 
     def drop(self, key: str) -> None:
         """Delete an intermediate object."""
-        with suppress(AggregationError):  # what cannot be deleted now is a leftover that `sweep` deletes
+        try:
             self.client.delete(key)
+        except AggregationError:  # a leftover that `sweep` deletes
+            stopping.leave(f"oss://{self.client.bucket_name}/{key}")
         self._intermediates.discard(key)
 
 

@@ -22,6 +22,7 @@ import oss2
 import requests
 import urllib3
 
+from . import stopping
 from .errors import (
     AggregationError,
     ConfigurationError,
@@ -31,9 +32,29 @@ from .errors import (
 )
 from .oss_credentials import Configuration
 
-CONNECT_SECONDS = 10
-READ_SECONDS = 120
-"""Seconds without a byte of an answer. The service copies a part before it answers: up to 1 GiB here."""
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 120.0
+"""Seconds without a byte of an answer, at most."""
+
+_QUICK_SECONDS = 30.0
+"""The same for a first try: a request that stalls is sent again while there is time. Each try gets twice as
+long as the one before, since a service may be slow without being stalled."""
+
+_QUICK_LEAST_SECONDS = 2.0
+
+_COPY_RATE = 20 * 1024**2
+"""Bytes a second that the service copies at least, as long as it is well: it answers when it has copied."""
+
+_COMPLETE_RATE = 200
+"""Parts a second, by the same reasoning."""
+
+_CLEANING_SECONDS = 10.0
+_STOPPING_SECONDS = 2.5
+"""For how long a request that only cleans up is tried again, and after a signal. A leftover costs little: the
+next run but a day removes it."""
+
+_LOOK_SECONDS = 0.1
+"""How often a wait looks whether the process is to end."""
 
 _SKEW_SECONDS = 900
 """How far OSS lets this clock be from its own."""
@@ -119,7 +140,7 @@ class OssClient:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._session = oss2.Session(pool_size=connections)
+        self._session = _Session(pool_size=connections)
         _read_environment_once(self._session.session, configuration.endpoint)
         try:
             self.bucket = _Bucket(
@@ -127,7 +148,6 @@ class OssClient:
                 configuration.endpoint,
                 bucket,
                 session=self._session,
-                connect_timeout=(CONNECT_SECONDS, READ_SECONDS),
                 enable_crc=False,
                 region=configuration.region or None,
             )
@@ -251,10 +271,12 @@ class OssClient:
     def _abort_strays(self, key: str, began: float, keep: str) -> None:
         # A run of the same step on another node may have begun one at the same time. It finds its upload gone
         # and begins again, which costs less than parts that nobody completes and somebody pays for.
-        with contextlib.suppress(AggregationError):
-            for upload in self.uploads(key):
+        try:
+            for upload in self.uploads(key, cleaning=True):
                 if upload.key == key and upload.id != keep and upload.began >= began - _SKEW_SECONDS:
                     self.abort(key, upload.id)
+        except AggregationError:  # a leftover that `sweep` aborts
+            stopping.leave(f"an upload to oss://{self.bucket_name}/{key}")
 
     def upload_part(self, key: str, upload: str, number: int, data: bytes) -> tuple[str, int | None]:
         """Upload one part. Returns its ETag and the CRC64 that the service computed.
@@ -289,7 +311,7 @@ class OssClient:
             with self._reading(answer):  # oss2 leaves the body unread, which would cost a connection each
                 return str(answer.etag), _crc64(answer.headers)
 
-        return self.call("UploadPartCopy", source, send)
+        return self.call("UploadPartCopy", source, send, work=(end - start) / _COPY_RATE)
 
     def part_checksums(self, key: str, upload: str) -> dict[int, int | None]:
         """The CRC64 of each part that the service holds, by part number; None where it does not say."""
@@ -316,16 +338,21 @@ class OssClient:
             with self._reading(self.bucket.complete_multipart_upload(key, upload, parts)) as answer:
                 return _crc64(answer.headers)
 
-        return self.call("CompleteMultipartUpload", key, send)
+        return self.call("CompleteMultipartUpload", key, send, work=len(parts) / _COMPLETE_RATE)
 
     def abort(self, key: str, upload: str) -> None:
         """Drop a multipart upload and its parts. Idempotent."""
         with contextlib.suppress(NoSuchUploadError):
-            self.call("AbortMultipartUpload", key, lambda: self.bucket.abort_multipart_upload(key, upload))
+            self.call(
+                "AbortMultipartUpload",
+                key,
+                lambda: self.bucket.abort_multipart_upload(key, upload),
+                cleaning=True,
+            )
 
     def delete(self, key: str) -> None:
-        """Delete an object. Idempotent."""
-        self.call("DeleteObject", key, lambda: self.bucket.delete_object(key))
+        """Delete an object that was made on the way. Idempotent."""
+        self.call("DeleteObject", key, lambda: self.bucket.delete_object(key), cleaning=True)
 
     def delete_many(self, keys: Sequence[str]) -> None:
         """Delete objects, 1,000 a request. Idempotent."""
@@ -340,7 +367,7 @@ class OssClient:
         id: str
         began: float
 
-    def uploads(self, prefix: str) -> Iterator[Unfinished]:
+    def uploads(self, prefix: str, *, cleaning: bool = False) -> Iterator[Unfinished]:
         """The unfinished uploads of keys that begin with `prefix`."""
         key_marker = id_marker = ""
         while True:
@@ -353,6 +380,7 @@ class OssClient:
                     key_marker=key_marker,
                     upload_id_marker=id_marker,
                 ),
+                cleaning=cleaning,
             )
             for found in page.upload_list:
                 yield self.Unfinished(found.key, found.upload_id, float(found.initiation_date))
@@ -360,20 +388,32 @@ class OssClient:
                 return
             key_marker, id_marker = page.next_key_marker, page.next_upload_id_marker
 
-    def call(self, operation: str, key: str, send: Callable[[], Answer]) -> Answer:
+    def call(
+        self,
+        operation: str,
+        key: str,
+        send: Callable[[], Answer],
+        *,
+        work: float = 0.0,
+        cleaning: bool = False,
+    ) -> Answer:
         """Send a request until it is answered for good.
+
+        `work` is how many seconds the service may be busy with it before it answers. What only cleans up is
+        tried for less long, and is all that is still sent after a signal.
 
         Raises:
             AggregationError: the translation of the service's answer; UnavailableError after `timeout`.
             ReplacedError, NoSuchUploadError: what these two answers mean.
         """
         doing = f"{operation} oss://{self.bucket_name}/{key}"
-        deadline = time.monotonic() + self._timeout
-        pause = _BACKOFF_SECONDS
+        tries = _Tries(min(self._timeout, _CLEANING_SECONDS) if cleaning else self._timeout, work)
         while True:
+            self._go_on(doing, cleaning=cleaning)
             with self._lock:
                 self.requests += 1
             try:
+                self._session.allow(tries.patience(cleaning=cleaning))
                 return send()
             except _TRANSPORT_ERRORS as error:
                 why = _reason(error)
@@ -383,12 +423,25 @@ class OssClient:
                     raise _translated(error, doing) from error
                 why = f"{error.status} {error.code} (request {error.request_id})"
                 cause = error
-            wait = pause * (0.5 + random.random() / 2)  # noqa: S311 - jitter needs no secrecy
-            pause = min(2 * pause, _BACKOFF_MAX_SECONDS)
-            if time.monotonic() + wait > deadline or self._stopped.wait(wait):
+            if not self._wait(tries, cleaning=cleaning):
                 raise UnavailableError(
-                    doing, f"{why}, for {self._timeout:g} seconds", "run again, or allow more with --timeout"
+                    doing, f"{why}, for {tries.seconds:g} seconds", "run again, or allow more with --timeout"
                 ) from cause
+
+    def _go_on(self, doing: str, *, cleaning: bool) -> None:
+        left = stopping.seconds_left()
+        if left is not None and not (cleaning and left):
+            raise UnavailableError(doing, "the process is to end", "run again")
+
+    def _wait(self, tries: "_Tries", *, cleaning: bool) -> bool:
+        """Wait until the next try; False if there is to be none."""
+        until = time.monotonic() + tries.pause()
+        while (now := time.monotonic()) < until:
+            stopped = self._stopped.is_set() or (not cleaning and stopping.seconds_left() is not None)
+            if stopped or until > tries.deadline(cleaning=cleaning):
+                return False
+            self._stopped.wait(min(_LOOK_SECONDS, until - now))
+        return True
 
     @contextlib.contextmanager
     def _reading(self, answer: Any) -> Iterator[Any]:
@@ -399,6 +452,55 @@ class OssClient:
         except BaseException:
             answer.resp.response.close()
             raise
+
+
+class _Tries:
+    """The times of one request: when the next try is sent, and how long its answer may take."""
+
+    def __init__(self, seconds: float, work: float) -> None:
+        self.seconds = seconds
+        self._began = time.monotonic()
+        self._pause = _BACKOFF_SECONDS
+        self._patience = work + min(_QUICK_SECONDS, max(_QUICK_LEAST_SECONDS, seconds / 4))
+        self._stopping: float | None = None
+
+    def deadline(self, *, cleaning: bool) -> float:
+        """When the last try may begin; after a signal, for what cleans up, seconds from the first look."""
+        if cleaning and self._stopping is None and stopping.seconds_left() is not None:
+            self._stopping = time.monotonic() + _STOPPING_SECONDS
+        return min(self._began + self.seconds, self._stopping or float("inf"))
+
+    def patience(self, *, cleaning: bool) -> float:
+        """Seconds without a byte that this try is given."""
+        given = min(self._patience, READ_SECONDS)
+        self._patience *= 2
+        if cleaning and stopping.seconds_left() is not None:
+            given = min(given, max(0.5, self.deadline(cleaning=True) - time.monotonic()))
+        return given
+
+    def pause(self) -> float:
+        """Seconds until the next try: exponential, with jitter."""
+        wait = self._pause * (0.5 + random.random() / 2)  # noqa: S311 - jitter needs no secrecy
+        self._pause = min(2 * self._pause, _BACKOFF_MAX_SECONDS)
+        return wait
+
+
+class _Session(oss2.Session):  # type: ignore[misc]  # oss2 ships no types
+    """oss2's session, in which each thread says how long the answer to its next request may take."""
+
+    def __init__(self, pool_size: int) -> None:
+        super().__init__(pool_size=pool_size)
+        self._seconds = threading.local()
+
+    def allow(self, seconds: float) -> None:
+        """From now on, for requests of this thread."""
+        self._seconds.read = seconds
+
+    def do_request(self, req: Any, timeout: Any) -> Any:
+        """See oss2."""
+        del timeout  # the bucket's, which is one for all
+        seconds = self._seconds.read
+        return super().do_request(req, (min(CONNECT_SECONDS, seconds), seconds))
 
 
 _TRANSPORT_ERRORS = (

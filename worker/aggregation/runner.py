@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import steps, tree
+from . import steps, stopping, tree
 from .errors import MissingInputError, WrongUsageError
 from .layout import JOURNAL, Layout
 from .storage import Entry, Storage, Written
@@ -184,31 +184,28 @@ class Run:
         widths = self._shape.widths()
         below = inputs
         redone: set[int] = set()
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="merge") as pool:
-            try:
-                for level, width in enumerate(widths[:-1], start=1):
-                    above = self._level(level + 1) if resuming else {}
-                    numbers = range(tree.group_count(width, fan_in))
-                    keep = {
-                        number
-                        for number in numbers
-                        if self._is_current(
-                            above.get(number), tree.group(number, fan_in, width), below, redone
-                        )
-                    }
-                    self._done += sum(above[number].size for number in keep)
-                    self._run_stage(pool, level, [n for n in numbers if n not in keep], keep, width)
-                    below, redone = above, set(numbers) - keep
-                started = time.perf_counter()
-                merging = pool.submit(self._merge, widths[-1], len(widths))
-                self._await([merging])
-                seconds = time.perf_counter() - started
-                self.stages.append(Stage("merge-data", [Step(self._merge_command(), seconds)], seconds))
-                return merging.result()
-            except BaseException:
-                self._stop = True  # the others stop at their next bytes and remove their temporaries
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="merge")
+        try:
+            for level, width in enumerate(widths[:-1], start=1):
+                above = self._level(level + 1) if resuming else {}
+                numbers = range(tree.group_count(width, fan_in))
+                keep = {
+                    number
+                    for number in numbers
+                    if self._is_current(above.get(number), tree.group(number, fan_in, width), below, redone)
+                }
+                self._done += sum(above[number].size for number in keep)
+                self._run_stage(pool, level, [n for n in numbers if n not in keep], keep, width)
+                below, redone = above, set(numbers) - keep
+            started = time.perf_counter()
+            merging = pool.submit(self._merge, widths[-1], len(widths))
+            self._await([merging])
+            seconds = time.perf_counter() - started
+            self.stages.append(Stage("merge-data", [Step(self._merge_command(), seconds)], seconds))
+            return merging.result()
+        finally:
+            # After a signal _await() has waited for them, and for no longer than a signal allows.
+            pool.shutdown(wait=stopping.seconds_left() is None, cancel_futures=True)
 
     def _is_current(
         self, target: Entry | None, sources: Iterable[int], below: dict[int, Entry], redone: set[int]
@@ -269,12 +266,26 @@ class Run:
     def _await(self, futures: Iterable[Future[steps.Done]]) -> None:
         """Wait for all; raise the first failure as soon as it is there."""
         pending = set(futures)
-        while pending:
-            finished, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
-            for future in finished:
-                future.result()
-            if self._watch is not None:
-                self._watch(self._done, self._total)
+        try:
+            while pending:
+                finished, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
+                for future in finished:
+                    future.result()
+                if self._watch is not None:
+                    self._watch(self._done, self._total)
+        except BaseException:
+            self._give_up(pending)
+            raise
+
+    def _give_up(self, pending: Iterable[Future[steps.Done]]) -> None:
+        """Let the others stop at their next bytes and tidy up; after a signal, for a while."""
+        self._stop = True
+        running = [future for future in pending if not future.cancel()]
+        seconds = stopping.seconds_left()
+        patience = None if seconds is None else max(0.0, seconds - stopping.CLOSING_SECONDS)
+        _, unfinished = wait(running, timeout=patience)
+        if unfinished:
+            stopping.leave(f"what {len(unfinished)} of the steps had begun")
 
 
 class _StoppedError(Exception):
