@@ -9,7 +9,7 @@ import pytest
 from conftest import WORKER, environment, write_level
 from oss_server import OssServer
 
-LIGHT = {"aggregation", "_locale", "_struct", "fcntl", "locale", "mmap", "signal", "struct"}
+LIGHT = {"aggregation", "_locale", "_struct", "fcntl", "locale", "mmap", "resource", "signal", "struct"}
 """What a script on a directory may import besides click and what click imports: a millisecond in all."""
 
 

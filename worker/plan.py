@@ -45,7 +45,7 @@ def plan(job: cli.Job, level: int, files: int | None, fan_in: int) -> None:
             f"their list has more than the {RESULT_MAX} bytes that Argo keeps of an output",
             "raise --fan-in, or use aggregation.yaml",
         )
-    console.print([text])
+    console.print([text], needed=True)
     job.summarise({"step": "plan", "level": level, "files": files, "fan_in": fan_in, "groups": groups})
 
 

@@ -2,6 +2,9 @@
 
 import sys
 
+from .console import console, open_streams
+from .errors import AggregationError
+
 _OVERVIEW = """\
 Joins numbered files, level by level, into one result, on a volume or an object store.
 
@@ -21,7 +24,12 @@ Each has --help, with its options, their environment variables and the exit code
 
 def main() -> None:
     """Print the overview."""
-    sys.stdout.write(_OVERVIEW)
+    open_streams()
+    try:
+        console.print([_OVERVIEW.rstrip()])
+    except AggregationError as error:
+        console.complain(str(error), error.exit_code)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import location
-from .console import console
+from .console import TERMINATION_LOG, console
 from .errors import EXIT_CODES, Interrupted, from_os_error
 from .layout import MAX_DIGITS, Layout
 from .location import Location
@@ -264,6 +264,17 @@ def _set_json(_: click.Context, __: click.Parameter, value: str) -> None:
     console.as_json = value == "json"
 
 
+def _set_termination(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:  # an empty one asks for none, which the environment's says by itself
+        console.termination = value
+
+
+def _show_help(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - as above
+    if value and not context.resilient_parsing:
+        console.print([context.get_help()])
+        context.exit()
+
+
 def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     console.debug = value
 
@@ -331,6 +342,16 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         help="Write the summary to this file too, as JSON.",
     )
     @option(
+        "--termination-message",
+        envvar="AGGREGATION_TERMINATION_MESSAGE",
+        metavar="PATH",
+        is_eager=True,
+        expose_value=False,
+        callback=_set_termination,
+        show_default=f"{TERMINATION_LOG}, where there is one; empty: none",
+        help="Write the error's line, or the summary line, to this file too.",
+    )
+    @option(
         "--debug",
         is_flag=True,
         envvar="AGGREGATION_DEBUG",
@@ -365,9 +386,21 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
+class _Script(click.Command):
+    """A command whose help page goes where all that is printed goes: a full stdout is no bug."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """The option, with our own way to print."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+
 def command(help_text: str) -> Callable[[Callable[..., None]], click.Command]:
     """A script's command; its help page ends with the exit codes."""
     return click.command(
+        cls=_Script,
         help=help_text,
         epilog=exit_code_table(),
         context_settings={

@@ -10,10 +10,9 @@ from typing import NoReturn
 import click
 
 from . import stopping
-from .console import console
-from .errors import AggregationError, Interrupted, WrongUsageError
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from .console import console, open_streams
+from .errors import AggregationError, Interrupted, RefusedError, UnavailableError, WrongUsageError
+from .limits import raise_open_files
 
 
 class _Interrupter:
@@ -21,14 +20,17 @@ class _Interrupter:
 
     def __init__(self) -> None:
         self._settled = False
-        # Python as process 1 of a container gets no default action of a signal, hence a handler for both.
-        for number in _SIGNALS:
+        self._signals = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup says that the run shall go on
+            self._signals.append(signal.SIGHUP)
+        # Python as process 1 of a container gets no default action of a signal, hence a handler for each.
+        for number in self._signals:
             signal.signal(number, self._handle)
 
     def settle(self) -> None:
         """From here on signals are held back. The flag is for one that is on its way already."""
         self._settled = True
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
 
     def _handle(self, signum: int, _: FrameType | None) -> None:
         if not self._settled:
@@ -39,8 +41,10 @@ class _Interrupter:
 
 def main(script: click.Command) -> NoReturn:
     """Run a script's command and exit: the only place where errors become exit codes."""
+    open_streams()
     try:
         interrupter = _Interrupter()
+        raise_open_files()
         exit_code = _run(script)
         interrupter.settle()
     except Interrupted as interruption:
@@ -65,7 +69,7 @@ def _leave(exit_code: int) -> NoReturn:
     fifth of a short run.
     """
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError):  # closed by the caller, or full: said already
+        with contextlib.suppress(OSError):  # full: said already
             stream.flush()
     os._exit(exit_code)
 
@@ -79,18 +83,27 @@ def _run(script: click.Command) -> int:
         if isinstance(error, click.NoSuchOption) and error.option_name[1:].isdigit():
             message = f"{error.option_name} is not a whole number from 0 on."
         console.complain(f"{message} Try '{console.program} --help'.", exit_code)
-    except AggregationError as error:
-        exit_code = error.exit_code
-        console.complain(str(error), exit_code)
-        _trace()
     except Exception as error:  # noqa: BLE001 - a bug has an exit code too, and one line
-        exit_code = AggregationError.exit_code
+        known = error if isinstance(error, AggregationError) else _shortage(error)
+        exit_code = (known or AggregationError).exit_code
         hint = "" if console.debug else "; run it again with --debug and report the traceback"
-        console.complain(f"this is a bug: {type(error).__name__}: {error}{hint}", exit_code)
+        console.complain(
+            str(known) if known else f"this is a bug: {type(error).__name__}: {error}{hint}", exit_code
+        )
         _trace()
     else:
         exit_code = result if isinstance(result, int) else 0
     return exit_code
+
+
+def _shortage(error: Exception) -> AggregationError | None:
+    """What this machine lacks, where Python says it by an error of its own."""
+    if isinstance(error, MemoryError):
+        return RefusedError("working", "memory ran out", "raise the pod's memory limit")
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        cure = "run again, or raise the limit of processes (ulimit -u, the pod's pids)"
+        return UnavailableError("starting a thread", "the limit of processes is reached", cure)
+    return None
 
 
 def _trace() -> None:

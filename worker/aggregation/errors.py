@@ -6,6 +6,7 @@ whether trying again can help, so that `retryStrategy` needs to know numbers onl
 
 import errno
 import os
+import signal
 from typing import NamedTuple
 
 
@@ -95,7 +96,7 @@ class UnavailableError(AggregationError):
 
 
 class Interrupted(BaseException):
-    """SIGTERM or SIGINT arrived; clean up and exit.
+    """SIGTERM, SIGINT or SIGHUP arrived; clean up and exit. A terminal that goes ends it as SIGTERM does.
 
     Derived from BaseException so that no handler of errors swallows it on its way to the clean-up.
     """
@@ -103,7 +104,7 @@ class Interrupted(BaseException):
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
-        self.exit_code = 128 + signum
+        self.exit_code = 128 + (signal.SIGTERM if signum == signal.SIGHUP else signum)
 
 
 _SPACE = "free some space or enlarge the volume, then run again"

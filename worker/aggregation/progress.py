@@ -3,11 +3,14 @@
 Argo reads the last line of that file, `N/M`, every few seconds and shows it in `argo get` and in the UI.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
+
+from .errors import AggregationError
 
 INTERVAL = 1.0
 """Seconds between two lines. Argo patches the workflow about once a minute; more lines would be lost."""
@@ -38,7 +41,11 @@ class ArgoProgress:
         self._next = now + INTERVAL
         if callable(total):
             if self._total is None:
-                self._total = total()
+                try:
+                    self._total = total()
+                except AggregationError:  # a join does not fail because nobody knows how far it is
+                    self._next = math.inf
+                    return
             total = self._total
         # A mount's sizes may be out of date; Argo refuses a line with N > M or M = 0.
         line = f"{done}/{max(total, done, 1)}\n"
