@@ -1,20 +1,22 @@
 # Everything that a developer calls. `make` alone lists it.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV   := .venv
-BIN    := $(VENV)/bin
-IMAGE  ?= serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd
-SHELL  := /bin/bash
+PYTHON  ?= $(shell command -v python3.11 || command -v python3)
+VENV    := .venv
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+DEFAULT := serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd
+IMAGE   ?= $(DEFAULT)
+SHELL   := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint image bench e2e oss-server lock clean
+.PHONY: help demo test lint image push bench e2e oss-server lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/run ## Run the tutorial's pipeline, 32 files, on a temporary directory, and show the tree and the result
 	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && $(BIN)/python worker/pipeline.py --root "$$root" --prepare
 
-test: $(VENV)/dev ## Check the code and run all tests; those that need Docker are skipped where there is none
+test: $(VENV)/dev ## Check the code and run all tests; those that need what this machine lacks are skipped, and say so
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -n auto --dist loadgroup
 
@@ -24,7 +26,15 @@ lint: $(VENV)/dev ## Check style and types
 	$(BIN)/mypy
 
 image: ## Build the image, under the name that the tutorial's workflow asks for (IMAGE=...)
-	docker build --platform linux/amd64 --tag $(IMAGE) .
+	docker build --platform linux/amd64 --tag "$(IMAGE)" .
+
+push: ## Build the image, push it to a registry of yours and print its digest (IMAGE=registry.example.com/team/worker:0.2.0)
+	@[ "$(IMAGE)" != "$(DEFAULT)" ] || \
+	  { echo "make: push needs a name in a registry of yours: make push IMAGE=registry.example.com/team/worker:0.2.0" >&2; exit 1; }
+	@$(MAKE) --no-print-directory image
+	docker push "$(IMAGE)"
+	@name=$$(sed 's|:[^/:]*$$||; s|^docker\.io/||' <<< "$(IMAGE)") && \
+	  docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$(IMAGE)" | grep "^$$name@"
 
 bench: $(VENV)/bench ## Measure the worker beside its rivals (BENCH="--quick", or some of its cases: BENCH="shapes")
 	@$(BIN)/python tests/benchmarks $(BENCH)
@@ -37,7 +47,7 @@ oss-server: $(VENV)/run ## Start a server that speaks OSS on 127.0.0.1:9000, for
 
 lock: $(VENV)/run ## Compile requirements*.txt from requirements*.in, with hashes
 	$(BIN)/python -m pip install --quiet uv
-	for name in requirements requirements-dev requirements-bench; do \
+	for name in requirements-build requirements requirements-dev requirements-bench; do \
 	  $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-header --no-emit-index-url $$name.in --output-file $$name.txt || exit 1; \
 	done
@@ -45,17 +55,18 @@ lock: $(VENV)/run ## Compile requirements*.txt from requirements*.in, with hashe
 clean: ## Remove the virtual environment and the tools' caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(VENV)/run: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+$(VENV)/run: requirements-build.txt requirements.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "make: Python 3.11 is needed: install it, or name it with PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	"$(PYTHON)" -m venv $(VENV)
+	$(PIP) -r requirements-build.txt
+	$(PIP) --no-build-isolation --use-pep517 -r requirements.txt
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
 	@touch $@
 
 $(VENV)/bench: $(VENV)/dev requirements-bench.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	$(PIP) -r requirements-bench.txt
 	@touch $@

@@ -44,7 +44,7 @@ def normalised(text: str) -> str:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the working tree, with the virtual environment that it has."""
     path = tmp_path_factory.mktemp("checkout")
-    for name in ("worker", "manifests", "Makefile", "requirements.txt", ".venv"):
+    for name in ("worker", "manifests", "Makefile", "requirements-build.txt", "requirements.txt", ".venv"):
         source = REPOSITORY / name
         if name == ".venv":
             if source.exists():
@@ -53,6 +53,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(source, path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, path / name)
+            os.utime(path / name, (0, 0))  # however old that environment is, a test does not make it anew
     return path
 
 
