@@ -6,26 +6,33 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/*
 
-COPY requirements.txt /build/
+COPY requirements-build.txt requirements.txt /build/
+# Without build isolation the packages that come as source are built by the setuptools that was installed by its hash.
 # Symbols for debuggers, tests, and the elliptic curves of a package that oss2 imports for client-side encryption,
 # which the worker never asks for, are a quarter of all that is installed.
-RUN pip install --no-cache-dir --no-compile --require-hashes --prefix=/build/prefix -r /build/requirements.txt \
+RUN pip install --no-cache-dir --require-hashes -r /build/requirements-build.txt \
+ && pip install --no-cache-dir --no-compile --no-build-isolation --use-pep517 --require-hashes \
+      --prefix=/build/prefix -r /build/requirements.txt \
  && cd /build/prefix/lib/python3.11/site-packages \
  && find . -depth -type d \( -name tests -o -name test -o -name SelfTest \) -exec rm -r {} + \
  && rm -f Crypto/PublicKey/_ec_nat* Crypto/PublicKey/_mlkem* \
  && find . -name "*.so" -exec strip --strip-unneeded {} +
 
+COPY worker /build/worker
+# COPY keeps the modes of the checkout: with umask 077 nobody but its owner could read the scripts.
+RUN chmod -R u=rwX,go=rX /build/worker
+
 
 FROM python:3.11-slim-bookworm
 
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="aggregation worker" \
       org.opencontainers.image.description="Joins numbered files, level by level, on a volume or an object store" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 COPY --from=build /build/prefix /usr/local
-COPY worker /opt/aggregation
+COPY --from=build /build/worker /opt/aggregation
 
 # `python3 process.py` finds the scripts in the working directory, `process.py` alone finds them on the path.
 WORKDIR /opt/aggregation
@@ -41,6 +48,6 @@ RUN python3 -c "import importlib, pkgutil, py_compile, sys, json, traceback; \
     files = [getattr(module, '__file__', None) or '' for module in sys.modules.values()]; \
     [py_compile.compile(file, invalidation_mode=mode) for file in files if file.endswith('.py')]"
 
-# The tutorial's volume is mounted with uid=1000,gid=1001.
-USER 1000:1001
+# No USER: the tutorial's pods set none and its volume is mounted as root's, where no other user may write. Whoever
+# says `--user` or `securityContext`, as all of this project's manifests do, gets any user, root needed for nothing.
 CMD ["python3", "-m", "aggregation"]

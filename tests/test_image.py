@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +16,8 @@ import pytest
 
 import machine
 from conftest import REPOSITORY, leftovers, write_level
+from manifests.catalogue import FOLDER, TUTORIAL, submit
+from manifests.expansion import Pod, effective_spec, load
 from oss_server import OssServer
 
 TAG = "aggregation-worker:test"
@@ -39,15 +45,21 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture(scope="module")
-def image(engine: docker.DockerClient) -> str:
-    """The image, built from the repository."""
-    engine.images.build(path=str(REPOSITORY), tag=TAG, rm=True, platform="linux/amd64")
+def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image, built from the files as a checkout under umask 077 has them: nobody else may read them."""
+    context = tmp_path_factory.mktemp("context")
+    shutil.copytree(REPOSITORY / "worker", context / "worker")
+    for name in ("Dockerfile", ".dockerignore", "requirements-build.txt", "requirements.txt"):
+        shutil.copy2(REPOSITORY / name, context)
+    for path in context.rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)
+    engine.images.build(path=str(context), tag=TAG, rm=True, platform="linux/amd64")
     return TAG
 
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    """A folder as the tutorial's volume is: owned by 1000:1001."""
+    """A folder as `manifests/volume.yaml` mounts it: owned by 1000:1001."""
     path = tmp_path / "vol"
     path.mkdir()
     path.chmod(0o777)
@@ -79,21 +91,102 @@ def contain(engine: docker.DockerClient, image: str, volume: Path) -> Docker:
     return run
 
 
-def test_the_tutorials_commands(contain: Docker, volume: Path) -> None:
-    """prepare.py and the tutorial's 25 commands, a container each over one folder, as its YAML has them."""
+class Workflows(NamedTuple):
+    """prepare-data.yaml and process-data.yaml of a folder, run pod by pod in containers over the volume."""
+
+    folder: Path
+    contain: Docker
+
+    def run(self, name: str) -> list[Ran]:
+        """Run a workflow's stages one after the other, and the pods of each side by side."""
+        (document,) = load(self.folder / name)
+        secured = effective_spec(document).get("securityContext", {})
+        with ThreadPoolExecutor(8) as pool:
+            return [
+                ran
+                for stage in submit(name, folder=self.folder)
+                for ran in pool.map(lambda pod: self._run_pod(pod, secured), stage.pods)
+            ]
+
+    def _run_pod(self, pod: Pod, secured: dict[str, Any]) -> Ran:
+        own = pod.container.get("securityContext", {})
+        options: dict[str, Any] = {
+            "environment": dict(pod.environment),
+            "tmpfs": {path: "mode=1777" for path, volume in pod.mounts if volume != "workdir"},
+            "read_only": own.get("readOnlyRootFilesystem", False),
+            "cap_drop": own.get("capabilities", {}).get("drop", []),
+            "security_opt": ["no-new-privileges"] if own.get("allowPrivilegeEscalation") is False else [],
+        }
+        if secured:
+            options["user"] = f"{secured['runAsUser']}:{secured['runAsGroup']}"
+        return self.contain(*pod.command, **options)
+
+
+def own(volume: Path, owner: int, group: int) -> None:
+    """Make the volume an empty folder of somebody's, drwxr-xr-x, as ossfs shows its root."""
+    machine.root()
+    (volume / "aggregation-demo").rmdir()
+    os.chown(volume, owner, group)
+    volume.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("folder", "owner"), [(TUTORIAL, (0, 0)), (FOLDER, (1000, 1001))], ids=["the tutorial's", "ours"]
+)
+def test_the_workflows(contain: Docker, volume: Path, folder: Path, owner: tuple[int, int]) -> None:
+    """The tutorial's pods, as root, on an ordinary OSS volume; ours, hardened, on the one of ours."""
+    own(volume, *owner)
+    workflows = Workflows(folder, contain)
+    done = [workflows.run("prepare-data.yaml"), workflows.run("process-data.yaml")]
+    assert [[ran for ran in pods if ran.code] for pods in done] == [[], []]
+    assert [len(pods) for pods in done] == [1, 25]
     root = volume / "aggregation-demo"
-    commands = [["prepare.py"]]
-    commands += [["process.py", str(n), "1"] for n in range(16)]
-    commands += [["process.py", str(n), "2"] for n in range(8)]
-    commands += [["merge.py", "8"]]
-    assert len(commands) == 1 + 25
-    for arguments in commands:
-        ran = contain("python3", *arguments)
-        assert ran.code == 0, ran
     letters = b"".join((root / f"l1/{n}.txt").read_bytes() for n in range(32))
     assert (root / "result.txt").read_bytes() == letters
     assert len(letters) == 32
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in root.rglob("*")} == {owner}
     assert leftovers(root) == []
+
+
+def test_the_tutorials_workflow_on_our_volume(contain: Docker, volume: Path) -> None:
+    """Root may write to anybody's folder, as long as nobody takes its capabilities."""
+    own(volume, 1000, 1001)
+    assert [ran.code for ran in Workflows(TUTORIAL, contain).run("prepare-data.yaml")] == [0]
+
+
+@pytest.mark.parametrize(
+    ("user", "owner"),
+    [((1000, 1001), (0, 0)), ((0, 0), (1000, 1001)), ((4242, 4243), (1000, 1001))],
+    ids=lambda pair: ":".join(map(str, pair)),
+)
+def test_a_volume_of_somebody_else(
+    contain: Docker, volume: Path, user: tuple[int, int], owner: tuple[int, int]
+) -> None:
+    """Hardened, on a folder of another user's: one line that says whose it must be, or who to run as."""
+    own(volume, *owner)
+    hard = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
+    ran = contain("python3", "prepare.py", user="{}:{}".format(*user), **hard)
+    assert ran.code == 5, ran
+    assert ran.stderr.count("\n") == 1
+    assert "not writable by uid {}, gid {}".format(*user) in ran.stderr
+    assert "uid={},gid={}".format(*user) in ran.stderr
+    assert "docker run --user" in ran.stderr
+
+
+@pytest.mark.parametrize("as_me", [True, False], ids=["as it is", "without --user"])
+def test_the_readmes_commands(image: str, tmp_path: Path, *, as_me: bool) -> None:
+    """`docker run` as the README has it, and without its `--user`; only the files' owner is another."""
+    machine.docker_command()
+    section = (REPOSITORY / "README.md").read_text().partition("\n## With Docker\n")[2]
+    script = section.partition("```sh\n")[2].partition("```")[0]
+    for words in (r"make image .*\n", r"IMAGE=.*\n", *([] if as_me else [r' --user "\S+ -u\):\S+ -g\)"'])):
+        script, found = re.subn(words, "", script)
+        assert found, words
+    assert script.count("docker run --rm") == 3
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, env={**os.environ, "IMAGE": image}, check=True)
+    result = tmp_path / "data/aggregation-demo/result.txt"
+    assert len(result.read_bytes()) == 32
+    assert result.stat().st_uid == (os.geteuid() if as_me else 0)
 
 
 def test_alone_it_says_what_it_can_do(contain: Docker) -> None:
@@ -220,12 +313,16 @@ def test_it_speaks_oss(engine: docker.DockerClient, image: str) -> None:
 
 
 def test_what_the_image_is(engine: docker.DockerClient, image: str) -> None:
-    """amd64, user 1000:1001, OCI labels, and no compiler, cache or test in it."""
+    """amd64, no user of its own, OCI labels, the changelog's version, no compiler, cache or test."""
     attributes = engine.images.get(image).attrs
     assert attributes["Architecture"] == "amd64"
-    assert attributes["Config"]["User"] == "1000:1001"
-    for label in ("title", "description", "version", "licenses"):
-        assert attributes["Config"]["Labels"][f"org.opencontainers.image.{label}"]
+    assert attributes["Config"]["User"] == ""
+    labels = attributes["Config"]["Labels"]
+    for label in ("title", "description", "licenses"):
+        assert labels[f"org.opencontainers.image.{label}"]
+    newest = re.search(r"^## (\S+)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest
+    assert labels["org.opencontainers.image.version"] == newest[1]
     listed = engine.containers.run(
         image,
         ["sh", "-c", "command -v gcc; ls /root/.cache /opt/aggregation/tests 2>/dev/null; true"],
