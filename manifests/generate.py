@@ -43,6 +43,8 @@ PODS_PER_WORKFLOW = 2_000
 """4,002 nodes: under 5,000 with room for several hundred retries."""
 CHILDREN_AT_A_TIME = 4
 FINAL_WIDTH = 8
+RUN = "{{=workflow.parameters.run != '' ? workflow.parameters.run : workflow.name}}"
+"""The run's name, as the base manifests have it: a parent's children work in their parent's levels."""
 PARENT_ACCOUNT = "aggregation-parent"
 """The one account that may create workflows; the workers' own must not, for whoever may can run anything."""
 
@@ -286,11 +288,15 @@ class _Build:
 
     def _parameters(self) -> list[models.Parameter]:
         """The base's parameters without the one for its shape, which is written out here."""
-        given = self._options.parameters()
+        # The tutorial's levels are there to be looked at; those of another shape are many.
+        given = {"keep-levels": "false", **self._options.parameters()}
         kept = [item for item in _declared(self._workflow.spec) if item.name != "numbers"]
         if unknown := given.keys() - {item.name for item in kept}:
             raise TypeError(f"{BASES[self._options.store]} has no parameter {sorted(unknown)}")
-        return [models.Parameter(name=item.name, value=given.get(item.name, item.value)) for item in kept]
+        return [
+            models.Parameter(name=item.name, value=given[item.name]) if item.name in given else item
+            for item in kept
+        ]
 
     def _adapt_process(self) -> None:
         """Tell the template of a group the fan-in, and its resources where levels differ in them."""
@@ -327,7 +333,8 @@ class _Build:
 
     def _loop_of_children(self, level: Level) -> models.WorkflowStep:
         """A level in a workflow of workflows: a child for each range of groups."""
-        arguments = {"start": "{{item.start}}", "count": "{{item.count}}", **self._arguments_of(level)}
+        own = {"start": "{{item.start}}", "count": "{{item.count}}", "run": RUN}
+        arguments = {**own, **self._arguments_of(level)}
         step = _step(f"process-data-l{level.number}", "process-range", arguments)
         ranges = self._plan.ranges(level)
         step.with_items = [
@@ -338,8 +345,7 @@ class _Build:
     def _children(self) -> models.WorkflowTemplate:
         """The template that all children run, each with a level and a range of its groups.
 
-        It has no mutex. The parent holds the one of the directory as long as any child runs: a child that
-        asked for it would wait for its parent, which waits for the child.
+        No parameter has a value here: the parent gives each, so that what was said to it holds for them too.
         """
         told = list(self._arguments_of(self._plan.levels[0]))
         passed = {name: f"{{{{workflow.parameters.{name}}}}}" for name in told}
@@ -349,16 +355,15 @@ class _Build:
             count=models.IntOrString("{{workflow.parameters.count}}"),
         )
         spec = self._workflow.spec.model_copy(deep=True)
-        spec.synchronization = None
-        own = [models.Parameter(name=name) for name in ("start", "count", *told)]
-        spec.arguments = models.Arguments(parameters=[*own, *_declared(spec)])
+        shared = [item.name for item in _declared(spec) if item.name not in ("run", "keep-levels")]
+        own = ("start", "count", "run", *told)
+        parameters = [models.Parameter(name=name) for name in (*own, *shared)]
+        spec.arguments = models.Arguments(parameters=parameters)
         spec.templates = [_in_turn("main", [step]), self._process]
         # The contents are in the name: another shape never changes the template under a run's children, and a
         # second submission of the same shape finds it there.
         digest = hashlib.sha256(json.dumps(_dumped(spec)).encode()).hexdigest()[:8]
-        description = (
-            "Reduces a range of a level's groups for a parent workflow, which holds the directory's lock."
-        )
+        description = "Reduces a range of a level's groups for a parent workflow, into the parent's levels."
         return models.WorkflowTemplate(
             api_version=self._workflow.api_version,
             kind="WorkflowTemplate",
@@ -377,10 +382,13 @@ class _Build:
         generated: a pod that is lost while it waits makes a second child of the same range, which is wasteful
         and harmless, as the same command twice gives the same bytes; with a fixed name that try would fail.
         """
-        everywhere = [item.name for item in _declared(self._workflow.spec)]
-        own = [item.name for item in _declared(children.spec) if item.name not in everywhere]
-        values = {name: f"{{{{inputs.parameters.{name}}}}}" for name in own}
-        values |= {name: f"{{{{workflow.parameters.{name}}}}}" for name in everywhere}
+        everywhere = {item.name for item in _declared(self._workflow.spec)} - {"run"}
+        names = [item.name for item in _declared(children.spec)]
+        own = [name for name in names if name not in everywhere]
+        values = {
+            name: f"{{{{{'workflow' if name in everywhere else 'inputs'}.parameters.{name}}}}}"
+            for name in names
+        }
         child = {
             "apiVersion": children.api_version,
             "kind": "Workflow",
@@ -490,19 +498,28 @@ def _comment(plan: Plan, options: Options, command: list[str]) -> list[str]:
         f"Generated by: generate.py {shlex.join(command)}",
         describe(plan),
         "",
-        "Prerequisites: Argo Workflows v3.6 or later, and, created once:",
-        "  kubectl apply -f rbac.yaml       # the pods' service accounts",
+        "Prerequisites: Argo Workflows v3.5 or later, and, created once:",
+        f"  {_installed('.', options.namespace)}   # accounts, settings: put your image into settings.yaml",
     ]
     if options.store == "volume":
-        lines.append("  kubectl apply -f volume.yaml     # the claim pvc-oss; fill in its placeholders first")
+        volume = _installed("volume.yaml", options.namespace)
+        lines.append(f"  {volume}   # the claim pvc-oss; fill in its placeholders first")
     if plan.is_split:
         lines += [
-            "  argo template create FILE        # this file: the template that the children run",
+            f"  argo template create -n {options.namespace} FILE   # this file: what the children run",
             "A parent and its children are workflows that run at the same time: a controller that limits how",
             "many do (parallelism, namespaceParallelism) must let at least two.",
         ]
     asked = " -p bucket=…" if options.store == "oss" and options.bucket is None else ""
-    return [*lines, "Run:", f"  argo submit FILE{asked} --watch"]
+    return [*lines, "Run:", f"  argo submit -n {options.namespace} FILE{asked} --watch"]
+
+
+def _installed(what: str, namespace: str) -> str:
+    """The command that creates a file's objects, or the folder's, whose namespace is argo, in any one."""
+    if namespace == "argo":
+        return f"kubectl apply -n argo {'-k' if what == '.' else '-f'} {what}"
+    shown = "kubectl kustomize ." if what == "." else f"cat {what}"
+    return f"{shown} | sed 's/namespace: argo$/namespace: {namespace}/' | kubectl apply -n {namespace} -f -"
 
 
 # What --dry-run prints
@@ -675,7 +692,7 @@ option = click.option
         "help_option_names": ["-h", "--help"],
     },
     epilog="\b\nExamples:\n"
-    "  generate.py --files 512 --levels 5 > run.yaml && argo submit run.yaml --watch\n"
+    "  generate.py --files 512 --levels 5 > run.yaml && argo submit -n argo run.yaml --watch\n"
     "  generate.py --files 100000 --fan-in 16 --dry-run --size 1000000\n"
     "  generate.py --files 1000 --fan-in 4 --memory 3=512Mi --memory merge=2Gi --cpu merge=2 > run.yaml\n"
     "  ARGO_SERVER=https://argo:2746 ARGO_TOKEN=… generate.py --files 512 --store oss --bucket B --submit",
@@ -708,7 +725,7 @@ option = click.option
     show_default="aggregation-demo",
     help="The directory on the volume, or the prefix in the bucket.",
 )
-@option("--bucket", type=TEXT, help="With --store oss: the bucket. Without it `argo submit` asks for one.")
+@option("--bucket", type=TEXT, help="With --store oss: the bucket. Without it the settings say it, or -p.")
 @option("--endpoint", type=TEXT, help="With --store oss: the endpoint, such as https://oss-….aliyuncs.com.")
 @option("--region", type=TEXT, help="With --store oss: the bucket's region.")
 @option("--secret", type=TEXT, help="With --store oss: the Secret with the keys akId and akSecret.")
@@ -804,8 +821,6 @@ def _check(options: Options) -> None:
         raise click.UsageError("--dry-run submits nothing: give one of --dry-run and --submit.")
     if options.submit and options.server is None:
         raise click.UsageError("--submit needs the server's address: set ARGO_SERVER or give --server.")
-    if options.submit and options.store == "oss" and options.bucket is None:
-        raise click.UsageError("--submit needs --bucket: nobody is there to be asked for it.")
 
 
 if __name__ == "__main__":

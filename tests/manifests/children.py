@@ -45,31 +45,36 @@ class Running:
 def follow(
     document: Manifest,
     library: Sequence[Manifest] = (),
-    parameters: Mapping[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
     *,
     run: Run | None = None,
+    name: str = "a-workflow",
 ) -> Running:
     """Expand a workflow and every child that it creates; the arguments are those of expansion.expand.
 
     Raises:
         ManifestError: see expansion.expand; or a child is not what its template asks for.
     """
-    stages = tuple(expand(_with_stand_ins(document), library, parameters, run=run))
+    stages = tuple(expand(_with_stand_ins(document), library, given, run=run, name=name))
     children = tuple(
-        tuple(_child(pod.command[1], library) for pod in stage.pods if pod.command[0] == _STAND_IN)
+        tuple(
+            _child(pod.command[1], library, number)
+            for number, pod in enumerate(stage.pods)
+            if pod.command[0] == _STAND_IN
+        )
         for stage in stages
     )
     return Running(document, stages, children)
 
 
-def _child(manifest: str, library: Sequence[Manifest]) -> Running:
+def _child(manifest: str, library: Sequence[Manifest], number: int) -> Running:
     child = yaml.safe_load(manifest)
     given = {item["name"]: item["value"] for item in child["spec"]["arguments"]["parameters"]}
     reference = child["spec"]["workflowTemplateRef"]["name"]
     declared = effective_spec({"spec": {"workflowTemplateRef": {"name": reference}}}, library)["arguments"]
     if unknown := given.keys() - {item["name"] for item in declared["parameters"]}:
         raise ManifestError(f"{reference!r} declares no parameter {sorted(unknown)}")
-    return follow(child, library)
+    return follow(child, library, name=f"{child['metadata']['generateName']}{number}")
 
 
 def _with_stand_ins(document: Manifest) -> Manifest:

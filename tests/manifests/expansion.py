@@ -14,15 +14,14 @@ from typing import Any, NamedTuple, cast
 
 import yaml
 
-from manifests import expressions
+from manifests import expressions, parameters
 
 Manifest = dict[str, Any]
 DEPTH = 100
 """Nested template calls that Argo allows."""
 
 
-class ManifestError(Exception):
-    """The manifests cannot run as they are written."""
+ManifestError = parameters.ManifestError
 
 
 class OutputFile(NamedTuple):
@@ -105,25 +104,27 @@ def effective_spec(manifest: Manifest, library: Sequence[Manifest] = ()) -> Mani
 def expand(
     submitted: Manifest,
     library: Sequence[Manifest] = (),
-    parameters: Mapping[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
     *,
     run: Run | None = None,
     entrypoint: str | None = None,
+    name: str = "a-workflow",
 ) -> Iterator[Stage]:
     """The stages that `argo submit` of a manifest gives.
 
     Args:
         submitted: a Workflow, or a WorkflowTemplate as `argo submit --from` takes it.
-        library: the WorkflowTemplates that the cluster holds.
-        parameters: what `-p` sets.
+        library: the WorkflowTemplates and ConfigMaps that the cluster holds.
+        given: what `-p` sets.
         run: runs a pod whose outputs a later step reads; called after the pod's stage was handed out.
         entrypoint: what `--entrypoint` sets.
+        name: the name that the API server generates.
 
     Raises:
         ManifestError: something is unknown, unused, missing, or not what this understands.
     """
     spec = effective_spec(submitted, library)
-    expansion = _Expansion(spec, _Own(submitted, spec), library, parameters or {}, run)
+    expansion = _Expansion(spec, _Own(submitted, spec), library, given or {}, run, name)
     return expansion.template(expansion.own, entrypoint or spec["entrypoint"], {}, "main", 1)
 
 
@@ -244,8 +245,9 @@ class _Expansion:
         spec: Manifest,
         own: _Own,
         library: Sequence[Manifest],
-        parameters: Mapping[str, str],
+        given: Mapping[str, str],
         run: Run | None,
+        name: str,
     ) -> None:
         self.own = own
         self._spec = spec
@@ -253,16 +255,12 @@ class _Expansion:
         self._run = run
         self._templates: dict[tuple[int, str], tuple[Manifest, dict[str, Manifest]]] = {}
         declared = _unique(spec.get("arguments", {}).get("parameters", []), "workflow parameter")
-        if unknown := parameters.keys() - declared.keys():
-            raise ManifestError(f"unknown workflow parameters {sorted(unknown)}")
-        everything = tags([spec, *(document["spec"] for document in library)])
-        for name in declared:
-            if not _is_read(everything, f"workflow.parameters.{name}", f"workflow.parameters['{name}']"):
-                raise ManifestError(f"nothing reads the workflow parameter {name!r}")
-        values = {
-            name: _given(parameters.get(name, item.get("value")), name) for name, item in declared.items()
-        }
-        self._globals = _Scope({"workflow.name": "a-workflow"}).plus("workflow.parameters", values)
+        everything = tags([spec, *(document["spec"] for document in library if "spec" in document)])
+        for each in declared:
+            if not _is_read(everything, f"workflow.parameters.{each}", f"workflow.parameters['{each}']"):
+                raise ManifestError(f"nothing reads the workflow parameter {each!r}")
+        values = parameters.resolve(list(declared.values()), given, library)
+        self._globals = _Scope({"workflow.name": name}).plus("workflow.parameters", values)
         self._volumes = _unique(spec.get("volumes", []), "volume").keys()
         self._globals.fill({key: value for key, value in spec.items() if key != "templates"})
 
@@ -287,7 +285,7 @@ class _Expansion:
         inputs = {}
         for key, declaration in declared.items():
             default = self._globals.fill(declaration.get("value", declaration.get("default")))
-            inputs[key] = _given(arguments.get(key, default), key)
+            inputs[key] = parameters.as_text(arguments.get(key, default), key)
         return template, self._globals.plus("inputs.parameters", inputs)
 
     def _checked(self, owner: _Own, name: str) -> tuple[Manifest, dict[str, Manifest]]:
@@ -363,7 +361,9 @@ class _Expansion:
                 document = _template_named(self._library, reference["name"])
                 target, name = _Own(document, document["spec"]), reference["template"]
             arguments = _unique(filled.get("arguments", {}).get("parameters", []), "argument")
-            values = {key: _given(argument.get("value"), key) for key, argument in arguments.items()}
+            values = {
+                key: parameters.as_text(argument.get("value"), key) for key, argument in arguments.items()
+            }
             yield _Call(step["name"], target, cast("str", name), values)
 
     def _pod(self, template: Manifest, scope: _Scope, step: str) -> Pod:
@@ -464,7 +464,8 @@ def _waits_for(task: Manifest) -> set[str]:
 
 
 def _template_named(library: Sequence[Manifest], name: str) -> Manifest:
-    found = [document for document in library if document["metadata"].get("name") == name]
+    templates = [document for document in library if document["kind"] == "WorkflowTemplate"]
+    found = [document for document in templates if document["metadata"].get("name") == name]
     if len(found) != 1:
         raise ManifestError(f"{len(found)} WorkflowTemplates have the name {name!r}")
     return found[0]
@@ -482,14 +483,6 @@ def _unique(items: list[Manifest], what: str) -> dict[str, Manifest]:
     if len(named) != len(items):
         raise ManifestError(f"a name stands twice: {what} {[item['name'] for item in items]}")
     return named
-
-
-def _given(value: Any, name: str) -> str:
-    if value is None:
-        raise ManifestError(f"the parameter {name!r} has no value")
-    if not isinstance(value, str):
-        raise ManifestError(f"the parameter {name!r} is {value!r}; a number belongs in quotes")
-    return value
 
 
 def _strings(value: Any) -> Iterator[str]:

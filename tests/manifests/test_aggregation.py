@@ -120,11 +120,7 @@ def test_the_thin_workflow_is_the_template() -> None:
     assert submit("aggregate.yaml") == submit("aggregation.yaml")
     given = shape(1000, 16, 8, dir="tiles")
     assert submit("aggregate.yaml", given) == submit("aggregation.yaml", given)
-    assert RUNNABLE["aggregate.yaml"]["spec"].keys() == {
-        "workflowTemplateRef",
-        "arguments",
-        "synchronization",
-    }
+    assert RUNNABLE["aggregate.yaml"]["spec"].keys() == {"workflowTemplateRef", "arguments"}
     thin = {
         item["name"]: item["value"] for item in RUNNABLE["aggregate.yaml"]["spec"]["arguments"]["parameters"]
     }

@@ -86,7 +86,12 @@ def test_all_is_right_on_a_happy_cluster(tmp_path: Path) -> None:
         "ok    generate.py, a workflow of workflows: Succeeded, 7/7, result.txt is level 1",
     ]
     named = {match[1] for line in lines if (match := re.match(r"(?:ok|skip) +([\w.-]+)", line))}
-    assert {path.name for path in FILES} == (named - {"generate.py"}) | {"rbac.yaml", "aggregation.yaml"}
+    assert {path.name for path in FILES} == (named - {"generate.py"}) | {
+        "rbac.yaml",
+        "aggregation.yaml",
+        "settings.yaml",
+        "kustomization.yaml",
+    }
     assert set((setting.state / "images").read_text().split()) == {"me/worker:2"}
     assert setting.left() == []
 
