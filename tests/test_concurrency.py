@@ -13,6 +13,9 @@ from random import Random
 import pytest
 
 from aggregation.local import LocalStorage
+from aggregation.storage import Settings
+from aggregation.temporaries import Temporaries
+from aggregation.volume import Volume
 from conftest import command, environment, leftovers, write_level
 
 MIB = 1 << 20
@@ -175,13 +178,16 @@ def test_threads_on_one_target(root: Path, shared: bool) -> None:
 @pytest.mark.usefixtures("restless")
 def test_threads_never_share_a_temporary(root: Path) -> None:
     """Every temporary that a store makes, in whatever thread, has a name of its own."""
-    store = LocalStorage(str(root))
+    temporaries = Temporaries(Volume(str(root), Settings()))
+
+    def make(path: str) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
     def work() -> None:
         for _ in range(2000):
-            path = store.new_temporary("0.txt")
-            os.close(store.create("testing", "0.txt", path))
-            store.discard(path)
+            path, descriptor = temporaries.create("testing", "0.txt", make)
+            os.close(descriptor)
+            temporaries.discard(path)
 
     assert at_once(8, work) == []
     assert leftovers(root) == []

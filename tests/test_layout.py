@@ -1,10 +1,12 @@
 """Names: what is written is read back, and nothing else is taken for it."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.layout import Layout, Temporary, parse_temporary
+from aggregation.layout import Layout, Temporary, new_temporary, parse_temporary
 from aggregation.location import Location, parse
 
 NUMBERS = st.integers(0, 10**30)
@@ -37,7 +39,7 @@ def test_other_folders_are_no_levels(name: str) -> None:
     target=st.sampled_from(["0.txt", "result.txt", "12.osm.pbf", "3", "a.1.b.tmp"]),
     host=st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True),
     pid=st.integers(1, 2**22),
-    token=st.from_regex(r"[0-9a-f]{9,12}", fullmatch=True),
+    token=st.from_regex(r"aggregation[0-9a-f]{8}[0-9]{1,4}", fullmatch=True),
 )
 def test_temporaries_are_read_back(target: str, host: str, pid: int, token: str) -> None:
     """A temporary's name gives its target and its writer back, whatever dots the target has."""
@@ -46,7 +48,14 @@ def test_temporaries_are_read_back(target: str, host: str, pid: int, token: str)
     assert Layout().number(temporary.name()) is None
 
 
-@pytest.mark.parametrize("name", [".DS_Store", ".0.txt.swp", "0.txt", ".tmp", ".0.txt.host.x.ab.tmp"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".DS_Store", ".0.txt.swp", "0.txt", ".tmp", ".0.txt.host.x.ab.tmp", ".backup.2024.12.31.tmp"),
+        *(".cache.v1.2.3.tmp", ".syncthing.frame.7.bin.tmp", ".0.txt.host.12.0a1b2c3d7.tmp"),
+        *(".0.txt.host.12.aggregation.tmp", ".0.txt.host.12.aggregation0a1b2c3d.tmp"),
+    ],
+)
 def test_a_stranger_is_no_temporary(name: str) -> None:
     """What other programs leave in a folder is never taken for ours."""
     assert parse_temporary(name) is None
@@ -100,3 +109,14 @@ def test_a_password_is_never_shown(text: str, shown: str) -> None:
     assert str(location) == shown
     assert location.url == text
     assert location.masked(f"cannot log in to {text}") == f"cannot log in to {shown}"
+
+
+@pytest.mark.parametrize("target", ["0" * 255, "é" * 127 + "x", "a" * 200 + ".txt", "\udcff" * 255, "x"])
+@pytest.mark.parametrize("room", [140, 255])
+def test_a_temporary_fits_where_its_target_does(target: str, room: int) -> None:
+    """A name is never longer than a file system's, is still read back, and is good UTF-8 if it was cut."""
+    temporary = new_temporary(target, "h" * 64 + "-4026531836", room)
+    name = temporary.name()
+    assert len(os.fsencode(name)) <= max(room, 131)  # which the longest host name and process number need
+    assert parse_temporary(name) == temporary
+    assert temporary.target == target or name.encode()

@@ -512,31 +512,67 @@ def leave(root: Path, folder: str, temporary: Temporary, age: float = 0) -> Path
     return path
 
 
+def token(temporary: Temporary, number: int) -> Temporary:
+    """Another temporary of the same writer."""
+    return temporary._replace(token=f"{temporary.token[:-1]}{number}")
+
+
 def test_whose_temporaries_are_removed(run: Script, root: Path, dead: Temporary) -> None:
-    """A dead process's at once, a silent one's after an hour; a live one's and other targets' stay."""
+    """A dead process's at once, a silent one's after a day; a live one's and other targets' stay."""
     fill(root)
     living = dead._replace(pid=os.getpid())
     elsewhere = dead._replace(host="node-7-4026531999")
-    gone = [
-        leave(root, "l2", dead),
-        leave(root, "l2", living._replace(token="old1"), age=3700),
-        leave(root, "l2", elsewhere._replace(token="old2"), age=3700),
-    ]
+    gone = [leave(root, "l1", dead), leave(root, "l1", token(elsewhere, 2), age=25 * 3600)]
     kept = [
-        leave(root, "l2", living),
-        leave(root, "l2", elsewhere, age=3000),
-        leave(root, "l2", dead._replace(target="1.txt")),
+        leave(root, "l1", living),
+        leave(root, "l1", token(living, 3), age=25 * 3600),
+        leave(root, "l1", elsewhere, age=23 * 3600),
         leave(root, "l3", dead),
     ]
-    strangers = [root / "l2/.0.txt.swp", root / "l2/.0.txt.tmp", root / "l2/.nfs000012"]
-    for path in strangers:
+    # As 0.1.0 named them, and others that only resemble ours, however old.
+    for name in (f".0.txt.{dead.host}.{dead.pid}.0a1b2c3d7.tmp", ".0.txt.swp", ".backup.2024.12.31.tmp"):
+        path = root / "l1" / name
         path.write_bytes(b"not ours")
-    assert run("process.py", 0, 1).returncode == 0
+        os.utime(path, (0, 0))
+        kept.append(path)
+    folder = root / "l1" / ".cache.v1.2.3.tmp"
+    folder.mkdir()
+    kept.append(folder / "data")
+    kept[-1].write_bytes(b"precious")
+    os.utime(folder, (0, 0))
+    assert run("merge.py", 2, "--level", 1).returncode == 0
     assert [path for path in gone if path.exists()] == []
-    assert [path for path in kept + strangers if not path.exists()] == []
-    for path in kept + strangers:
-        path.unlink()
-    assert leftovers(root) == []
+    assert [path for path in kept if not path.exists()] == []
+
+
+def test_a_join_removes_what_was_left_of_its_target(run: Script, root: Path, dead: Temporary) -> None:
+    """A dead process's temporary of the target goes at once, others' targets and others' runs stay."""
+    fill(root)
+    gone = leave(root, "l2", dead)
+    kept = [
+        leave(root, "l2", dead._replace(target="1.txt")),
+        leave(root, "l2", dead._replace(pid=os.getpid())),
+    ]
+    assert run("process.py", 0, 1).returncode == 0
+    assert not gone.exists()
+    assert [path for path in kept if not path.exists()] == []
+
+
+@pytest.mark.parametrize("age", [-7200, 0, 23 * 3600])
+def test_a_folder_in_use_stays(run: Script, root: Path, dead: Temporary, age: float) -> None:
+    """A command's folder on another host is as young as what was last written in it, by whatever clock."""
+    fill(root)
+    folder = root / "l1" / dead._replace(host="node-7-4026531999").name()
+    folder.mkdir()
+    (folder / "0.txt").write_bytes(b"half")
+    os.utime(folder / "0.txt", (time.time() - age, time.time() - age))
+    os.utime(folder, (time.time() - 90_000, time.time() - 90_000))
+    assert run("merge.py", 2, "--level", 1).returncode == 0
+    assert (folder / "0.txt").exists()
+    os.utime(folder / "0.txt", (time.time() - 90_000, time.time() - 90_000))
+    os.utime(folder, (time.time() - 90_000, time.time() - 90_000))
+    assert run("merge.py", 2, "--level", 1).returncode == 0
+    assert not folder.exists()
 
 
 def test_a_merge_sweeps_its_level(run: Script, root: Path, dead: Temporary) -> None:
@@ -553,8 +589,8 @@ def test_a_pipeline_removes_every_dead_temporary(run: Script, root: Path, dead: 
     """Merges side by side in one process remove what killed runs left of any of them."""
     write_level(root, 1, [b"x"] * 32)
     for number in range(16):
-        for token in range(250):
-            leave(root, "l2", dead._replace(target=f"{number}.txt", token=f"dead{token}"))
+        for serial in range(250):
+            leave(root, "l2", dead._replace(target=f"{number}.txt", token=f"{dead.token[:-1]}{serial}"))
     assert run("pipeline.py", "--workers", 8, "--levels", 2).returncode == 0
     assert leftovers(root) == []
 

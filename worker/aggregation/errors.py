@@ -9,6 +9,8 @@ import os
 import signal
 from typing import NamedTuple
 
+from . import errnos
+
 
 class ExitCode(NamedTuple):
     """A row of the published table."""
@@ -71,6 +73,10 @@ class IntegrityError(AggregationError):
     exit_code = 4
 
 
+class SourceChangedError(IntegrityError):
+    """A source changed while it was read; reading it once more may give it whole."""
+
+
 class ConfigurationError(AggregationError):
     """Access is denied, or credentials or configuration are wrong."""
 
@@ -107,55 +113,46 @@ class Interrupted(BaseException):
         self.exit_code = 128 + (signal.SIGTERM if signum == signal.SIGHUP else signum)
 
 
-_SPACE = "free some space or enlarge the volume, then run again"
-_AGAIN = "the mount did not answer in time: run again"
-_CAUSES: dict[int, tuple[type[AggregationError], str]] = {
-    errno.ENOENT: (MissingInputError, "write it, or run the step that makes it, then run again"),
-    errno.ENOTDIR: (MissingInputError, "a file stands where a folder should be: move it away"),
-    errno.ELOOP: (MissingInputError, "a symbolic link leads back to itself: replace it by the file"),
-    errno.EISDIR: (MissingInputError, "a directory stands where a file should be: move it away"),
-    errno.ENAMETOOLONG: (WrongUsageError, "use a shorter root or a smaller number"),
-    errno.EACCES: (ConfigurationError, ""),
-    errno.EPERM: (ConfigurationError, ""),
-    errno.EROFS: (RefusedError, "mount the volume without readOnly, or name another --root"),
-    errno.ENOSPC: (RefusedError, _SPACE),
-    errno.EDQUOT: (RefusedError, _SPACE),
-    errno.EFBIG: (RefusedError, "the file system does not hold files of this size: use another one"),
-    errno.EMFILE: (RefusedError, "raise the limit of open files (ulimit -n)"),
-    errno.EIO: (RefusedError, "look at the mount's log and the node's disk before running again"),
-    # ossfs 2 answers ENXIO where the service said 503; the others are a mount or a server that went away.
-    errno.ENXIO: (UnavailableError, _AGAIN),
-    errno.EAGAIN: (UnavailableError, _AGAIN),
-    errno.EBUSY: (UnavailableError, _AGAIN),
-    errno.ENOTCONN: (UnavailableError, "the mount's process has gone: run again on a node where it is alive"),
-    errno.ESTALE: (UnavailableError, "the server dropped the file handle: run again"),
-    errno.ETIMEDOUT: (UnavailableError, _AGAIN),
-    errno.ECONNRESET: (UnavailableError, _AGAIN),
-    errno.EHOSTDOWN: (UnavailableError, _AGAIN),
-    errno.EHOSTUNREACH: (UnavailableError, _AGAIN),
+_BY_CODE: dict[int, type[AggregationError]] = {
+    kind.exit_code: kind
+    for kind in (WrongUsageError, MissingInputError, ConfigurationError, RefusedError, UnavailableError)
 }
 
 
-def from_os_error(error: OSError, doing: str, path: str, *, writing: bool) -> AggregationError:
-    """Translate what the kernel said about `path` while `doing` into the family.
+def from_os_error(
+    error: OSError, doing: str, path: str, *, writing: bool, remote: bool = False, opening: bool = False
+) -> AggregationError:
+    """Translate what the kernel said about `path` while `doing` into the family, by the table of `errnos`.
 
-    An errno that is not in the table is the volume's refusal (exit code 6): it came from the file system,
-    so it is neither a bug nor wrong usage.
+    Args:
+        error: What the kernel said.
+        doing: What was being done, for the line.
+        path: The file or folder.
+        writing: Whether it was to be changed: then what is absent is no missing input.
+        remote: Whether the path lies on a mount whose bytes come from elsewhere.
+        opening: Whether a name was looked up or opened, rather than bytes moved.
     """
-    kind, cure = _CAUSES.get(error.errno or 0, (RefusedError, ""))
-    if kind is ConfigurationError:
-        uid = f"uid {os.geteuid()}, gid {os.getegid()}"
-        cure = (
-            f"it is not writable by {uid}: mount the volume with uid={os.geteuid()},gid={os.getegid()}, "
-            "or run as its owner (securityContext.runAsUser, docker run --user)"
-            if writing
-            else f"it is not readable by {uid}: change its mode or owner, or run as its owner"
-        )
+    row = errnos.answer(error.errno, opening=opening)
+    kind = _BY_CODE[row.remote if remote else row.disk]
+    cure = (row.remote_cure if remote else "") or row.cure
+    if kind is ConfigurationError and not cure:
+        cure = _permission_cure(writing=writing, remote=remote)
     elif kind is MissingInputError and writing:
         kind = RefusedError
         if error.errno == errno.ENOENT:
             cure = "make its folder first, or name another place"
     return kind(doing, f"{printable(path)}: {os.strerror(error.errno or 0)}", cure)
+
+
+def _permission_cure(*, writing: bool, remote: bool) -> str:
+    uid = f"uid {os.geteuid()}, gid {os.getegid()}"
+    cure = (
+        f"it is not writable by {uid}: mount the volume with uid={os.geteuid()},gid={os.getegid()}, "
+        "or run as its owner (securityContext.runAsUser, docker run --user)"
+        if writing
+        else f"it is not readable by {uid}: change its mode or owner, or run as its owner"
+    )
+    return f"{cure}; if the mode allows it, check the mount's key and its policy" if remote else cure
 
 
 def printable(path: str) -> str:

@@ -2,8 +2,8 @@
 
 copy_file_range comes first because it takes every short cut by itself: on XFS and btrfs it shares extents,
 on NFS and CIFS the server copies, elsewhere the kernel copies without passing bytes through the process.
-The next rung is taken only for an errno that means "not here", and only before the first byte of a file;
-anything else is an error. After each rung read and write go on to the end of file: the kernel's short cuts
+The next rung is taken only before the first byte of a file, for any errno but those that would end the next
+one too. After each rung read and write go on to the end of file: the kernel's short cuts
 stop at the size that it believes in, which a mount may have cached.
 """
 
@@ -32,16 +32,15 @@ KERNEL_CHUNK = 64 * 1024 * 1024
 """Bytes for one system call: a signal and the progress wait for its end, and a call costs a few microseconds
 even where it only shares extents."""
 
-_NOT_HERE = frozenset(
+_FINAL = frozenset(
     {
-        errno.ENOSYS,  # not in this kernel, or hidden by a seccomp profile
-        errno.EPERM,  # what older container runtimes' seccomp profiles answer
-        errno.EXDEV,  # two file systems
-        errno.EINVAL,  # a file system without it
-        errno.EOPNOTSUPP,  # a FUSE or network file system without it
-        errno.ENOTSUP,
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),  # of the target, which no other way helps
+        *(errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN),  # a mount whose process has gone
     }
 )
+"""What ends a copy. Anything else before the first byte may be a kernel or a file system that cannot do this
+call: ENOSYS and EPERM (seccomp), EXDEV, EINVAL, EOPNOTSUPP, EIO (SMB), EBADF (rclone), ETXTBSY, EOVERFLOW.
+Reading and writing find out what it was."""
 
 
 Way = Literal["shared extents", "kernel copy", "streamed"]
@@ -64,19 +63,21 @@ class Appender:
         self._crc: Callable[[bytes | memoryview, int], int] | None = crc64_function() if checksum else None
         self.crc64: int | None = 0 if checksum else None
         self.size = 0
+        self.writing = False
+        """Whether an error came from writing to the target: else it may be the source's."""
         self.moved: dict[Way, int] = {}
 
-    def append(self, source: int, expected: int, head: bytes = b"") -> None:
+    def append(self, source: int, expected: int, head: bytes = b"") -> int:
         """Append `head`, then the file open at `source`, from where it is to its end; negative: none.
 
         `expected` is the size in bytes that the file is said to have, which decides about the way only.
+        Returns the bytes appended.
 
         Raises:
             OSError: reading or writing failed; how much was written is unknown.
         """
         if expected >= SMALL:
-            self._append_large(source)
-            return
+            return self._append_large(source)
         pending = self._pending
         if pending > BUFFER - SMALL:
             self.flush()
@@ -88,21 +89,25 @@ class Appender:
             read = os.readv(source, [self._buffer[pending:]])
             self._pending = pending + read
             if head or read != expected:  # else it was asked for more: see SMALL
-                self._stream(source)
+                read += self._stream(source)
+            return len(head) + read
+        return len(head)
 
-    def _append_large(self, source: int) -> None:
+    def _append_large(self, source: int) -> int:
         self.flush()
+        before = self.size
         while self._rungs:
             start = self.size
             try:
                 self._rungs[0](self, source)
             except OSError as error:
-                if error.errno not in _NOT_HERE or self.size != start:
+                if error.errno in _FINAL or self.size != start:
                     raise
                 del self._rungs[0]
             else:
                 break  # where the cached size ends, which may be too early, even at 0
-        self._stream(source)
+        moved = self.size - before
+        return moved + self._stream(source)
 
     def flush(self) -> None:
         """Write out what was gathered. To be called after the last file."""
@@ -128,22 +133,27 @@ class Appender:
         while sent := send(self._target, source, KERNEL_CHUNK):
             self.count(sent, "kernel copy")
 
-    def _stream(self, source: int) -> None:
+    def _stream(self, source: int) -> int:
         """Read to the end of file. Full buffers are written; the rest waits for the next file."""
+        total = 0
         if self._pending == BUFFER:
             self.flush()
         while read := os.readv(source, [self._buffer[self._pending :]]):
+            total += read
             self._pending += read
             if self._pending == BUFFER:
                 self.flush()
+        return total
 
     def _write(self, data: memoryview) -> None:
         if self._crc is not None:
             self.crc64 = self._crc(data, self.crc64 or 0)
+        self.writing = True
         while data:
             written = os.write(self._target, data)
             self.count(written, "streamed")
             data = data[written:]
+        self.writing = False
 
 
 def _copy_file_range(appender: Appender, source: int) -> None:

@@ -3,7 +3,7 @@
     l<level>/<number><suffix>                       a file of a level
     result<suffix>                                  the result
     .pipeline.json                                  the journal of a run of pipeline.py, until it is done
-    .<file>.<host>.<pid>.<random>.tmp               what is being written, beside the file that it will become
+    .<file>.<host>.<pid>.<mark and random>.tmp      what is being written, beside the file that it will become
 
 Names are relative to the root and use `/`, so that they are the same on every store.
 """
@@ -18,8 +18,7 @@ JOURNAL = ".pipeline.json"
 """Under the root while pipeline.py runs: the shape of the run, for --resume."""
 
 MAX_DIGITS = 100
-"""Digits that a number may have: a temporary's name, with a suffix of 32 bytes and a host name of 64, stays
-under the 255 bytes of a file name."""
+"""Digits that a number may have: with a suffix of 32 bytes a name stays far under a file system's 255."""
 
 
 class Layout(NamedTuple):
@@ -62,7 +61,9 @@ def _number(text: str) -> int | None:
 class Temporary(NamedTuple):
     """The name of a file that is being written.
 
-    `host` and `pid` say who writes it, so that a leftover can be told from a file in use.
+    `host` and `pid` say who writes it, so that a leftover can be told from a file in use; `token` begins with
+    a mark that no other program writes. `target` is the name of the file that it becomes, as much of it as
+    there is room for.
     """
 
     target: str
@@ -75,13 +76,25 @@ class Temporary(NamedTuple):
         return f".{self.target}.{self.host}.{self.pid}.{self.token}.tmp"
 
 
-_RUN = os.urandom(4).hex()
+NAME_BYTES = 255
+"""Bytes of a file's name, at most, on what Linux mounts."""
+
+_MARK = "aggregation"
+_RUN = _MARK + os.urandom(4).hex()
 _SERIAL = itertools.count(1)
 
 
-def new_temporary(target: str, host: str) -> Temporary:
-    """A temporary that no other thread or process has; all of a process's begin their token alike."""
-    return Temporary(target, host, os.getpid(), f"{_RUN}{next(_SERIAL)}")
+def new_temporary(target: str, host: str, room: int = NAME_BYTES) -> Temporary:
+    """A temporary that no other thread or process has, with a name of at most `room` bytes.
+
+    All of a process's begin their token alike.
+    """
+    temporary = Temporary(target, host, os.getpid(), f"{_RUN}{next(_SERIAL)}")
+    beyond = len(os.fsencode(temporary.name())) - room
+    if beyond <= 0:
+        return temporary
+    label = os.fsencode(target)[: max(len(os.fsencode(target)) - beyond, 1)].decode("utf-8", "ignore")
+    return temporary._replace(target=label or "_")
 
 
 def is_of_this_process(temporary: Temporary) -> bool:
@@ -90,11 +103,12 @@ def is_of_this_process(temporary: Temporary) -> bool:
 
 
 _TEMPORARY = re.compile(
-    r"\.(?P<target>.+)\.(?P<host>[^.]+)\.(?P<pid>[0-9]+)\.(?P<token>[0-9a-z]+)\.tmp", re.ASCII | re.DOTALL
+    rf"\.(?P<target>.+)\.(?P<host>[^.]+)\.(?P<pid>[0-9]{{1,10}})\.(?P<token>{_MARK}[0-9a-f]{{8}}[0-9]+)\.tmp",
+    re.ASCII | re.DOTALL,
 )
 
 
 def parse_temporary(name: str) -> Temporary | None:
-    """The parts of a temporary's name; None if it is none."""
+    """The parts of a temporary's name; None if it is none, or one without the mark, as 0.1.0 made them."""
     match = _TEMPORARY.fullmatch(name)
     return Temporary(match["target"], match["host"], int(match["pid"]), match["token"]) if match else None

@@ -1,11 +1,32 @@
 """What is mounted on this machine: for saying where a volume is missing, and which mounts are far away."""
 
 import os
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-_REMOTE = frozenset({"9p", "ceph", "cifs", "fuse", "lustre", "nfs", "nfs4", "smb3", "virtiofs"})
+_DISKS = frozenset(
+    {
+        *("aufs", "bcachefs", "btrfs", "configfs", "devtmpfs", "ecryptfs", "hugetlbfs", "overlay"),
+        *("proc", "ramfs", "rootfs", "shiftfs", "sysfs", "tmpfs", "ubifs", "zfs"),
+    }
+)
+"""Kinds without a block device whose bytes are this machine's all the same."""
+
+_DISK_MAGICS = frozenset(
+    {
+        *(0x9123683E, 0xCA451A4E, 0xF15F, 0x794C7630, 0x858458F6, 0x01021994, 0x24051905, 0x2FC12FC1),
+        *(0xEF53, 0x58465342, 0xF2F52010, 0x73717368, 0x4D44, 0x5346544E, 0x3153464A, 0x52654973),
+    }
+)
+"""The same, and file systems of block devices, as statfs(2) numbers them: btrfs, bcachefs, eCryptfs, overlay,
+ramfs, tmpfs, UBIFS, ZFS; ext4, XFS, F2FS, squashfs, FAT, NTFS, JFS, ReiserFS."""
+
+_OVERLAYS = ("upperdir=", "lowerdir=")
 _NOT_DATA = ("/proc", "/sys", "/dev", "/run", "/etc", "/var/run", "/boot", "/snap", "/var/lib/docker")
 _SHOWN = 5
+
+Kind = Literal["disk", "network", "fuse"]
+"""Bytes of this machine; of another one, by a client in the kernel; of wherever a process gets them."""
+
 _ESCAPES = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
 
 
@@ -13,6 +34,14 @@ class _Mount(NamedTuple):
     device: str
     path: str
     kind: str
+    options: str = ""
+
+
+def _plain(text: str) -> str:
+    if "\\" in text:
+        for escape, character in _ESCAPES.items():
+            text = text.replace(escape, character)
+    return text
 
 
 def _mounts() -> list[_Mount]:
@@ -22,24 +51,72 @@ def _mounts() -> list[_Mount]:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
             for line in table:
                 fields = line.split(" ")
-                path = fields[4]
-                for escape, character in _ESCAPES.items():
-                    path = path.replace(escape, character)
-                found.append(_Mount(fields[2], path, fields[fields.index("-") + 1]))
+                dash = fields.index("-", 6)
+                found.append(_Mount(fields[2], _plain(fields[4]), fields[dash + 1], _plain(fields[-1])))
     except (OSError, ValueError, IndexError):
-        pass  # only a message and a short cut rest on it
+        pass  # statfs(2) is asked then
     return found
 
 
-def is_remote(path: str) -> bool:
-    """Whether a path lies on a network or FUSE file system; False for a path that does not exist."""
+def kind(path: str) -> Kind:
+    """Where the bytes of what lies at a path come from.
+
+    What has a block device is a disk, FUSE's fuseblk included; so are the few kinds of `_DISKS`. All others
+    are remote: there are too many to be named, and taking a disk for one only costs time. The mount table
+    says which kind it is, by the device, else by the path; without a table statfs(2) does. Where neither
+    says, it counts as remote. A path that does not exist is on a disk.
+    """
     try:
         number = os.stat(path).st_dev
+    except (FileNotFoundError, NotADirectoryError):
+        return "disk"
     except OSError:
-        return False
+        number = 0  # a mount that does not answer now is in the table all the same
+    table = _mounts()
     device = f"{os.major(number)}:{os.minor(number)}"
-    kinds = [mount.kind for mount in _mounts() if mount.device == device]
-    return any(kind in _REMOTE or kind.startswith("fuse.") for kind in kinds)
+    mount = next((mount for mount in reversed(table) if number and mount.device == device), None)
+    mount = mount or _mount_of(path, table)
+    if mount is None:
+        return "disk" if _magic(path) in _DISK_MAGICS else "network"
+    if not _is_far(mount, table):
+        return "disk"
+    return "fuse" if "fuse" in mount.kind else "network"
+
+
+def _is_far(mount: _Mount, table: list[_Mount]) -> bool:
+    if mount.kind == "overlay":
+        options = mount.options.split(",")
+        layers = [option for option in options if option.startswith(_OVERLAYS)]
+        folders = [path for layer in layers for path in layer.partition("=")[2].split(":")]
+        below = [_mount_of(path, table) for path in folders if os.path.isabs(path) and os.path.isdir(path)]
+        return any(found.kind != "overlay" and _is_far(found, table) for found in below if found)
+    return mount.device.startswith("0:") and mount.kind not in _DISKS
+
+
+def _mount_of(path: str, table: list[_Mount]) -> _Mount | None:
+    """The mount that a path lies in: the deepest, and of several at one place the last."""
+    place = os.path.join(os.path.realpath(path), "")
+    above = [mount for mount in table if place.startswith(os.path.join(mount.path, ""))]
+    return max(reversed(above), key=lambda mount: len(mount.path), default=None)
+
+
+def _magic(path: str) -> int:
+    """The number that statfs(2) gives a file system's kind; 0 where it does not say."""
+    try:
+        import ctypes  # noqa: PLC0415 - only where there is no mount table
+
+        answer = (ctypes.c_long * 32)()
+        if ctypes.CDLL(None).statfs(os.fsencode(path), answer) == 0:
+            return int(answer[0]) & 0xFFFFFFFF
+    except (ImportError, OSError, AttributeError):
+        pass  # no libc to ask
+    return 0
+
+
+def is_mount_point(path: str) -> bool:
+    """Whether something is mounted at this very path, a file included."""
+    place = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
+    return any(mount.path == place for mount in _mounts())
 
 
 def what_is_mounted() -> str:

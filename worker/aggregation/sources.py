@@ -1,0 +1,169 @@
+"""The inputs of a join: opened a little ahead, looked at before and after they are read, closed behind."""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from errno import EAGAIN, ENOENT, ENXIO
+from itertools import chain, islice
+
+from . import fastcopy
+from .errors import AggregationError, MissingInputError, SourceChangedError, printable
+from .volume import Status, Volume
+
+_OPEN_AHEAD = 64
+"""Sources opened before the first byte is written: a missing one of a usual group shows at once, and a merge
+of thousands stays far from the limit of open files."""
+
+_TO_READ = os.O_RDONLY | os.O_NONBLOCK
+"""Not to block: a FIFO in a file's place is then refused, instead of waiting for its writer."""
+
+_WARM_BYTES = 1 << 20
+"""What a mount is asked to fetch of a larger file ahead of its turn."""
+
+Source = tuple[str, int, Status, bytes]
+"""An input: its path, its descriptor, what it was when it was opened, and its first bytes where they have
+been read; a negative descriptor says that there are no more."""
+
+
+def open_source(volume: Volume, doing: str, name: str) -> Source:
+    """Open one input.
+
+    Raises:
+        MissingInputError: it is absent, or not a file.
+        AggregationError: it cannot be opened.
+    """
+    path = volume.path(name)
+    try:
+        descriptor = os.open(path, _TO_READ)
+    except OSError as error:
+        descriptor = _open_after_all(volume, doing, path, error)
+    try:
+        status = volume.look(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            return path, descriptor, status, b""
+    except OSError as error:
+        close_read(descriptor)
+        raise volume.error(error, doing, path, writing=False, opening=True) from error
+    except BaseException:
+        close_read(descriptor)
+        raise
+    close_read(descriptor)
+    kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+    raise _no_file(doing, path, kind)
+
+
+def _open_after_all(volume: Volume, doing: str, path: str, first: OSError) -> int:
+    try:
+        if first.errno == EAGAIN:  # under a lease (fcntl(2)), whose holder is told by an open that waits
+            return os.open(path, os.O_RDONLY)
+        if first.errno == ENXIO and not stat.S_ISREG(os.stat(path).st_mode):
+            raise _no_file(doing, path, "not a regular file")  # a socket
+        if volume.may_pass(first, opening=True):
+            return volume.patiently(lambda: os.open(path, _TO_READ))
+    except OSError as error:
+        raise volume.error(error, doing, path, writing=False, opening=True) from error
+    if first.errno == ENOENT and not os.path.isdir(volume.root):
+        raise volume.missing_root(doing, MissingInputError) from first
+    raise volume.error(first, doing, path, writing=False, opening=True) from first
+
+
+def _no_file(doing: str, path: str, kind: str) -> AggregationError:
+    return MissingInputError(doing, f"{printable(path)} is {kind}", "put the input file in its place")
+
+
+def close_read(descriptor: int) -> None:
+    """Close what was only read: its bytes are there, whatever a dying mount says to the close."""
+    with suppress(OSError):
+        os.close(descriptor)
+
+
+class Sources:
+    """The inputs of one join, in order."""
+
+    def __init__(self, volume: Volume, doing: str, names: Sequence[str]) -> None:
+        self._volume = volume
+        self._doing = doing
+        self._opened: deque[Source] = deque()
+        begin = self._read_head if volume.overlaps(names) else self._open
+        self._coming = volume.each(begin, names, _close)
+        try:
+            self._opened.extend(islice(self._coming, _OPEN_AHEAD))
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[Source]:
+        first = (self._opened.popleft() for _ in range(len(self._opened)))
+        for source in chain(first, self._coming):
+            try:
+                yield source
+            finally:
+                _close(source)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._coming.close()
+        while self._opened:
+            _close(self._opened.popleft())
+
+    def check(self, source: Source, taken: int) -> None:
+        """See that a source that is still open, and gave `taken` bytes, did not change meanwhile.
+
+        What keeps its size and its time of modification looks the same: on a mount that counts seconds, a
+        file that was replaced by another of the same length within the same second.
+
+        Raises:
+            SourceChangedError: it is shorter, longer, newer or older, or its name went to another file.
+            OSError: the mount did not answer.
+        """
+        path, descriptor, before, _ = source
+        after = self._volume.look(descriptor)
+        what = _difference(before, after)
+        if what == _NEWER and after.st_mtime_ns != self._volume.look(descriptor).st_mtime_ns:
+            what = ""  # a clock instead of a time of modification, as some mounts give
+        if not what and taken < after.st_size and self._volume.is_remote():
+            what = f"{taken} of its {after.st_size} bytes could be read"
+        if what:
+            raise SourceChangedError(
+                self._doing,
+                f"{printable(path)} changed while it was read: {what}",
+                "run again when its writer has ended",
+            )
+
+    def _open(self, name: str) -> Source:
+        return open_source(self._volume, self._doing, name)
+
+    def _read_head(self, name: str) -> Source:
+        """Open a file and let its bytes come: all of a small one, the first of a larger one to the mount."""
+        path, descriptor, status, head = self._open(name)
+        try:
+            if status.st_size < fastcopy.SMALL:
+                head = os.read(descriptor, fastcopy.SMALL)
+            else:
+                with suppress(OSError):  # it is advice
+                    os.posix_fadvise(descriptor, 0, _WARM_BYTES, os.POSIX_FADV_WILLNEED)
+        except OSError as error:
+            close_read(descriptor)
+            raise self._volume.error(error, self._doing, path, writing=False) from error
+        if len(head) == status.st_size:  # it was asked for more: see SMALL
+            close_read(descriptor)
+            descriptor = -1
+        return path, descriptor, status, head
+
+
+_NEWER = "its time of modification moved"
+
+
+def _difference(before: Status, after: Status) -> str:
+    if before.st_size != after.st_size:
+        return f"it had {before.st_size} bytes and has {after.st_size}"
+    if before.st_nlink and not after.st_nlink:
+        return "another file took its name, or it was removed"
+    return _NEWER if before.st_mtime_ns != after.st_mtime_ns else ""
+
+
+def _close(source: Source) -> None:
+    if source[1] >= 0:
+        close_read(source[1])

@@ -1,0 +1,226 @@
+"""A directory and what lies under it: where it is, whether it is far away, and whether it is still there."""
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from errno import ECONNABORTED, ENOENT, ENOTCONN, ENOTDIR, ESHUTDOWN
+from typing import Protocol, TypeVar
+
+from . import errnos, mounts
+from .errors import AggregationError, ConfigurationError, UnavailableError, from_os_error, printable
+from .storage import Settings
+
+_PARALLEL_FROM = 4
+"""Files from which on threads are worth their start, where each look at a file is a request."""
+
+_PAUSES = (0.1, 5.0)
+"""Seconds before a mount is asked again: the first pause, doubled up to the longest."""
+
+_AWAY = frozenset({ENOENT, ENOTDIR, ENOTCONN, ECONNABORTED, ESHUTDOWN})
+"""What a directory answers that was there, and whose mount went away or lost its process."""
+
+Made = TypeVar("Made")
+
+
+class Status(Protocol):
+    """What is asked of an open file; os.stat_result has more."""
+
+    @property
+    def st_nlink(self) -> int:
+        """Names that it has."""
+        ...
+
+    @property
+    def st_mode(self) -> int:
+        """What kind of file it is, and who may do what."""
+        ...
+
+    @property
+    def st_size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def st_mtime_ns(self) -> int:
+        """Nanoseconds since the epoch, at the last change of its bytes."""
+        ...
+
+
+class Volume:
+    """The directory that is a store's root."""
+
+    def __init__(self, root: str, settings: Settings) -> None:
+        self.root = root
+        self.parallel = settings.parallel
+        self._prefix = os.path.join(root, "")
+        self._timeout = settings.timeout
+        self._kind: mounts.Kind = "disk"
+        self._device: int | None = None
+        self.look: Callable[[int], Status] = os.fstat
+
+    def path(self, name: str) -> str:
+        """The name below the directory."""
+        return f"{self._prefix}{name}" if name else self.root
+
+    def is_remote(self) -> bool:
+        """Whether the bytes come from elsewhere: a look costs a request, and what fails may pass.
+
+        The first call that finds the directory also notes on which file system it lies.
+        """
+        if self._device is None:
+            try:
+                self._device = os.stat(self._prefix).st_dev  # with its slash, which mounts what autofs owes
+            except OSError as error:
+                if error.errno in (ENOENT, ENOTDIR):
+                    return False
+            self._kind = mounts.kind(self._prefix)
+            if self._kind != "disk":
+                from .synchronised import status  # noqa: PLC0415 - ctypes, for remote mounts only
+
+                self.look = status
+        return self._kind != "disk"
+
+    def keeps_modes(self) -> bool:
+        """Whether to change files' modes and owners; on FUSE that is a request, or nothing."""
+        return not self.is_remote() or self._kind == "network"
+
+    def was_found(self) -> bool:
+        """Whether the directory was there once in this process's life."""
+        return self._device is not None
+
+    def holds(self, device: int) -> bool:
+        """Whether a file with this st_dev lies where the directory was found, as far as that is known."""
+        return self._device in (None, device)
+
+    def is_still_there(self) -> bool:
+        """Whether the directory lies on the file system on which it was found."""
+        try:
+            return self.holds(os.stat(self._prefix).st_dev)
+        except OSError as error:
+            return error.errno not in _AWAY  # anything else says nothing about where it is
+
+    def check_presence(self, doing: str, cause: BaseException | None = None) -> None:
+        """See that the directory is still the one that was found.
+
+        Raises:
+            UnavailableError: its mount went away, or another one came in its place.
+        """
+        if self.was_found() and not self.is_still_there():
+            raise self.went_away(doing) from cause
+
+    def went_away(self, doing: str) -> UnavailableError:
+        """The error of a mount that was there when the work began."""
+        why = f"the volume under {printable(self.root)} went away ({mounts.what_is_mounted()})"
+        return UnavailableError(doing, why, "nothing was written in its place: run again once it is mounted")
+
+    def missing_root(self, doing: str, kind: type[AggregationError]) -> AggregationError:
+        """The error of a directory that is not there; `kind` unless it was there before."""
+        if self.was_found():
+            return self.went_away(doing)
+        return kind(
+            doing,
+            f"the root {printable(self.root)} does not exist ({mounts.what_is_mounted()})",
+            "mount the volume that holds it (volumeMounts, docker run -v), or name another --root",
+        )
+
+    def error(
+        self, error: OSError, doing: str, path: str, *, writing: bool, opening: bool = False
+    ) -> AggregationError:
+        """What the kernel said about a path, by `from_os_error`; or that its mount went away."""
+        if self.was_found() and not self.is_still_there():
+            return self.went_away(doing)
+        remote = self.is_remote()
+        return from_os_error(error, doing, path, writing=writing, remote=remote, opening=opening)
+
+    def may_pass(self, error: BaseException | None, *, opening: bool = False) -> bool:
+        """Whether the worker waits an error out: a remote mount says it while its service is away."""
+        if not isinstance(error, OSError) or not errnos.answer(error.errno, opening=opening).waits:
+            return False
+        return self.is_remote()
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds to wait before each further try, until the timeout has passed since the first call."""
+        end = time.monotonic() + self._timeout
+        pause, longest = _PAUSES
+        while (left := end - time.monotonic()) > 0:
+            yield min(pause * (1 - os.urandom(1)[0] / 512), left)
+            pause = min(2 * pause, longest)
+
+    def patiently(self, call: Callable[[], Made], *, opening: bool = True) -> Made:
+        """What a call gives that can be repeated; on a remote mount, errors that may pass are waited out.
+
+        Raises:
+            OSError: what the last try said.
+        """
+        try:
+            return call()
+        except OSError as error:
+            last = error
+        for pause in self.pauses():
+            if not self.may_pass(last, opening=opening):
+                break
+            time.sleep(pause)
+            try:
+                return call()
+            except OSError as error:
+                last = error
+        raise last
+
+    def make_folder(self, doing: str, folder: str) -> None:
+        """Create the folder, and above it at most the root, unless that was there before.
+
+        Raises:
+            UnavailableError: the root's mount went away; under its bare mount point nothing is made.
+            ConfigurationError: what should hold the root is absent.
+            OSError: a folder cannot be made.
+        """
+        self.check_presence(doing)
+        parts = folder.split("/") if folder else []
+        if not self.was_found():
+            parts.insert(0, "")
+        path = self.root
+        for part in parts:
+            path = os.path.join(path, part) if part else path
+            try:
+                self.patiently(lambda place=path: os.mkdir(place))  # type: ignore[misc]
+            except FileExistsError:
+                continue
+            except FileNotFoundError as error:
+                raise self.missing_root(doing, ConfigurationError) from error
+            sync_folder(os.path.dirname(path) or ".")
+
+    def overlaps(self, names: Sequence[str]) -> bool:
+        """Whether to look at so many files from several threads at once."""
+        return len(names) >= _PARALLEL_FROM and self.is_remote()
+
+    def each(
+        self,
+        function: Callable[[str], Made],
+        names: Sequence[str],
+        discard: Callable[[Made], None] = lambda _: None,
+    ) -> Generator[Made]:
+        """What the function makes of each name, in order; several at once where each waits for a server.
+
+        `discard` gets what was made for nothing, when the generator is closed early.
+        """
+        if not self.overlaps(names):
+            return (function(name) for name in names)
+        from .readahead import read_ahead  # noqa: PLC0415 - start-up that only remote mounts need pay
+
+        return read_ahead(function, names, self.parallel, discard)
+
+
+def sync_folder(path: str) -> None:
+    """Bring a folder's names to the disk, where the file system can.
+
+    No error of it fails a run: the names are there and whole. Mounts without it answer EBADF, EACCES, EPERM,
+    EISDIR, EINVAL and EIO, and a folder may be writable without being readable.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        pass  # as said above
