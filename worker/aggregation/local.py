@@ -149,14 +149,10 @@ class LocalStorage:
     def _append(self, appender: fastcopy.Appender, new: NewFile, sources: Sources) -> None:
         path = new.path
         try:
-            for source in sources:
-                path, descriptor, status, head = source
-                size = status.st_size
-                taken = appender.append(descriptor, size, head)
-                # What is small and was read by one call, at the size that it had, is what it was then.
-                if (taken != size or size >= fastcopy.SMALL) and descriptor >= 0:
-                    sources.check(source, taken)
+            for path, descriptor, status, head in sources:  # noqa: B007 - for the error below
+                sources.was_read(appender.append(descriptor, status.st_size, head))
             appender.flush()
+            sources.finish()
         except OSError as error:
             raise self._copy_error(error, appender, new, path) from error
 

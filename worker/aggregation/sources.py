@@ -86,7 +86,10 @@ class Sources:
         self._volume = volume
         self._doing = doing
         self._opened: deque[Source] = deque()
-        begin = self._read_head if volume.overlaps(names) else self._open
+        self._reading: Source | None = None
+        self._unchecked: list[tuple[Source, int]] = []
+        self._together = volume.overlaps(names)
+        begin = self._read_head if self._together else self._open
         self._coming = volume.each(begin, names, _close)
         try:
             self._opened.extend(islice(self._coming, _OPEN_AHEAD))
@@ -97,32 +100,65 @@ class Sources:
     def __iter__(self) -> Iterator[Source]:
         first = (self._opened.popleft() for _ in range(len(self._opened)))
         for source in chain(first, self._coming):
-            try:
-                yield source
-            finally:
-                _close(source)
+            self._reading = source
+            yield source
 
     def close(self) -> None:
         """Close what is open."""
         self._coming.close()
         while self._opened:
             _close(self._opened.popleft())
+        self._close_read()
+        if self._reading is not None:
+            _close(self._reading)
+            self._reading = None
 
-    def check(self, source: Source, taken: int) -> None:
-        """See that a source that is still open, and gave `taken` bytes, did not change meanwhile.
+    def was_read(self, taken: int) -> None:
+        """Note that the last source gave `taken` bytes, and see that it did not change meanwhile.
+
+        What is small and was read by one call, at the size that it had, is what it was then. Where each look
+        waits for a server, several are looked at together, at `finish` at the latest.
+
+        Raises:
+            SourceChangedError: it, or one before it, changed.
+            AggregationError: the mount did not answer.
+        """
+        source, self._reading = self._reading, None
+        if source is None:
+            return
+        if source[1] < 0 or (taken == source[2].st_size and taken < fastcopy.SMALL):
+            _close(source)
+            return
+        self._unchecked.append((source, taken))
+        if not self._together or len(self._unchecked) >= self._volume.parallel:
+            self.finish()
+
+    def finish(self) -> None:
+        """Look at those that were read and not looked at yet. Raises as `was_read`."""
+        try:
+            for _ in self._volume.each(self._check, self._unchecked):
+                pass
+        finally:
+            self._close_read()
+
+    def _close_read(self) -> None:
+        while self._unchecked:
+            _close(self._unchecked.pop()[0])
+
+    def _check(self, read: tuple[Source, int]) -> None:
+        """See that a source that is still open is what it was when it was opened.
 
         What keeps its size and its time of modification looks the same: on a mount that counts seconds, a
         file that was replaced by another of the same length within the same second.
-
-        Raises:
-            SourceChangedError: it is shorter, longer, newer or older, or its name went to another file.
-            OSError: the mount did not answer.
         """
-        path, descriptor, before, _ = source
-        after = self._volume.look(descriptor)
-        what = _difference(before, after)
-        if what == _NEWER and after.st_mtime_ns != self._volume.look(descriptor).st_mtime_ns:
-            what = ""  # a clock instead of a time of modification, as some mounts give
+        (path, descriptor, before, _), taken = read
+        try:
+            after = self._volume.look(descriptor)
+            what = _difference(before, after)
+            if what == _NEWER and after.st_mtime_ns != self._volume.look(descriptor).st_mtime_ns:
+                what = ""  # a clock instead of a time of modification, as some mounts give
+        except OSError as error:
+            raise self._volume.error(error, self._doing, path, writing=False, opening=True) from error
         if not what and taken < after.st_size and self._volume.is_remote():
             what = f"{taken} of its {after.st_size} bytes could be read"
         if what:

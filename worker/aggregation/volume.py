@@ -20,6 +20,7 @@ _AWAY = frozenset({ENOENT, ENOTDIR, ENOTCONN, ECONNABORTED, ESHUTDOWN})
 """What a directory answers that was there, and whose mount went away or lost its process."""
 
 Made = TypeVar("Made")
+Item = TypeVar("Item")
 
 
 class Status(Protocol):
@@ -189,14 +190,14 @@ class Volume:
                 raise self.missing_root(doing, ConfigurationError) from error
             sync_folder(os.path.dirname(path) or ".")
 
-    def overlaps(self, names: Sequence[str]) -> bool:
+    def overlaps(self, names: Sequence[object]) -> bool:
         """Whether to look at so many files from several threads at once."""
         return len(names) >= _PARALLEL_FROM and self.is_remote()
 
     def each(
         self,
-        function: Callable[[str], Made],
-        names: Sequence[str],
+        function: Callable[[Item], Made],
+        names: Sequence[Item],
         discard: Callable[[Made], None] = lambda _: None,
     ) -> Generator[Made]:
         """What the function makes of each name, in order; several at once where each waits for a server.
