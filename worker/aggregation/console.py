@@ -9,6 +9,7 @@ from errno import EBADF
 from typing import TYPE_CHECKING
 
 from .errors import from_os_error
+from .masking import masked
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -52,7 +53,7 @@ class Console:
         if needed and self._stdout_closed:
             raise from_os_error(OSError(EBADF, ""), doing, "stdout", writing=True)
         try:
-            print(*lines, sep="\n", flush=True)  # noqa: T201 - this is the place for it
+            print(*map(masked, lines), sep="\n", flush=True)  # noqa: T201 - this is the place for it
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit fails on its flush
         except OSError as error:
@@ -110,8 +111,8 @@ def _asked_for(option: str, variable: str, default: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """The text with what could end a line, steer a terminal or not be encoded written out."""
-    text = text.replace("\n", " ")
+    """The text without secrets; what could end a line, steer a terminal or not be encoded is written out."""
+    text = masked(text).replace("\n", " ")
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

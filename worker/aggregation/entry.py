@@ -13,6 +13,7 @@ from . import stopping
 from .console import console, open_streams
 from .errors import AggregationError, Interrupted, RefusedError, UnavailableError, WrongUsageError
 from .limits import raise_open_files
+from .masking import masked
 
 
 class _Interrupter:
@@ -110,4 +111,4 @@ def _trace() -> None:
     if console.debug:
         import traceback  # noqa: PLC0415 - for debugging only
 
-        traceback.print_exc()
+        print(masked(traceback.format_exc()), file=sys.stderr, end="", flush=True)  # noqa: T201 - as console does
