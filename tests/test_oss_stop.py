@@ -113,7 +113,7 @@ def test_one_stalled_request_is_sent_again(run: Script, server: OssServer, opera
 def test_a_wait_between_tries_ends_when_the_store_is_closed(server: OssServer) -> None:
     """Another thread's retries do not go on for their whole timeout once the store is closed."""
     with variables(server.environment()):
-        client = OssClient(from_environment("testing"), "demo", connections=2, timeout=120)
+        client = OssClient(from_environment("testing", "demo"), "demo", connections=2, timeout=120)
     fault = server.faults.add(Fault("HeadObject", BUSY))
     found: list[BaseException] = []
 

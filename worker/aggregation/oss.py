@@ -74,7 +74,7 @@ class OssStorage:
         self.settings = settings
         # One connection each for what runs at a time: parts, the fetches within them, and the main thread.
         connections = 2 * settings.parallel + 1
-        configuration = from_environment(f"opening {location}")
+        configuration = from_environment(f"opening {location}", bucket)
         self.client = OssClient(configuration, bucket, connections=connections, timeout=settings.timeout)
         self.run = os.urandom(8).hex()
         self._uploads: set[tuple[str, str]] = set()  # begun by this process, neither completed nor aborted

@@ -14,13 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from http.client import HTTPException
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 from xml.etree import ElementTree as ET  # the answers of the service that the credentials go to
 
 import oss2
-import requests
-import urllib3
 
 from . import stopping
 from .errors import (
@@ -31,6 +29,7 @@ from .errors import (
     UnavailableError,
 )
 from .oss_credentials import Configuration
+from .oss_transport import PATIENCE, TRANSPORT_ERRORS, lasting, proxy_of, reason, use_environment
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
@@ -141,18 +140,14 @@ class OssClient:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._session = _Session(pool_size=connections)
-        _read_environment_once(self._session.session, configuration.endpoint)
         try:
-            self.bucket = _Bucket(
-                configuration.auth(),
-                configuration.endpoint,
-                bucket,
-                session=self._session,
-                enable_crc=False,
-                region=configuration.region or None,
-            )
+            self.bucket = _Bucket(configuration, bucket, self._session)
         except oss2.exceptions.ClientError as error:
             raise ConfigurationError(f"opening oss://{bucket}", str(error.body), _DENIED) from error
+        url = configuration.endpoint.url(bucket, "")
+        use_environment(self._session.session, url)
+        proxy = proxy_of(self._session.session, url)
+        self._peer = f"{url.split('/')[2]} (OSS_ENDPOINT){f' by the proxy {proxy}' if proxy else ''}"
 
     def close(self) -> None:
         """Let go of the connections. Requests that wait for their next try give up."""
@@ -413,10 +408,12 @@ class OssClient:
             with self._lock:
                 self.requests += 1
             try:
-                self._session.allow(tries.patience(cleaning=cleaning))
+                PATIENCE.seconds = tries.patience(cleaning=cleaning)
                 return send()
             except _TRANSPORT_ERRORS as error:
-                why = _reason(error)
+                if found := lasting(error):
+                    raise ConfigurationError(doing, f"{self._peer}: {found.why}", found.cure) from None
+                why = f"{self._peer}: {reason(error)}"
                 cause: Exception = error
             except oss2.exceptions.OssError as error:
                 if not is_retried(error.status, error.code):
@@ -488,42 +485,29 @@ class _Tries:
 class _Session(oss2.Session):  # type: ignore[misc]  # oss2 ships no types
     """oss2's session, in which each thread says how long the answer to its next request may take."""
 
-    def __init__(self, pool_size: int) -> None:
-        super().__init__(pool_size=pool_size)
-        self._seconds = threading.local()
-
-    def allow(self, seconds: float) -> None:
-        """From now on, for requests of this thread."""
-        self._seconds.read = seconds
-
     def do_request(self, req: Any, timeout: Any) -> Any:
         """See oss2."""
         del timeout  # the bucket's, which is one for all
-        seconds = self._seconds.read
-        return super().do_request(req, (min(CONNECT_SECONDS, seconds), seconds))
+        return super().do_request(req, (min(CONNECT_SECONDS, PATIENCE.seconds), PATIENCE.seconds))
 
 
-_TRANSPORT_ERRORS = (
-    oss2.exceptions.RequestError,
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    HTTPException,
-    OSError,
-    _TruncatedError,
-)
-"""Connections that fail, at whichever layer they are noticed; oss2 wraps only some."""
-
-
-def _read_environment_once(session: requests.Session, endpoint: str) -> None:
-    """Take proxies and certificates from the environment now, not at each request: a sixth of its time."""
-    settings = session.merge_environment_settings(endpoint, {}, None, None, None)
-    session.proxies = settings["proxies"]
-    session.verify = settings["verify"]
-    session.trust_env = False
+_TRANSPORT_ERRORS = (*TRANSPORT_ERRORS, _TruncatedError)
 
 
 class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 ships no types
-    """oss2's bucket, with the one answer that its own parser drops."""
+    """oss2's bucket, with our endpoint, and with the one answer that its own parser drops."""
+
+    def __init__(self, configuration: Configuration, name: str, session: _Session) -> None:
+        super().__init__(
+            configuration.auth(),
+            "http://localhost",  # oss2's own reading of an endpoint knows no IPv6, and no bucket in it
+            name,
+            session=session,
+            enable_crc=False,
+            region=configuration.region or None,
+        )
+        self.endpoint = str(configuration.endpoint)
+        self._make_url = lambda bucket, key: configuration.endpoint.url(bucket, quote(key, safe=""))
 
     def part_list(self, key: str, upload: str, after: str) -> ET.Element:
         """ListParts, as it came: its parts' HashCrc64ecma is what oss2 leaves out."""
@@ -551,18 +535,6 @@ def _translated(error: oss2.exceptions.OssError, doing: str) -> Exception:
     if denied or "signing region" in error.message:
         return ConfigurationError(doing, where, _DENIED)
     return RefusedError(doing, f"{where}: {error.message}", "look the code up in OSS's documents")
-
-
-def _reason(error: BaseException) -> str:
-    """A transport's error in a few words: its innermost cause says more than its wrapping."""
-    inner = getattr(error, "exception", error)
-    while (deeper := inner.__cause__ or inner.__context__ or _first_exception(inner)) is not None:
-        inner = deeper
-    return f"{type(inner).__name__}: {inner}"
-
-
-def _first_exception(error: BaseException) -> BaseException | None:
-    return next((argument for argument in error.args if isinstance(argument, BaseException)), None)
 
 
 def _crc64(headers: Any) -> int | None:
