@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggregation import steps, tree
+from aggregation import cleaning, steps, tree
 from aggregation.errors import ConfigurationError, MissingInputError
 from aggregation.layout import Layout
 from aggregation.runner import Run, Shape
@@ -47,6 +47,7 @@ def test_result_is_the_plain_concatenation(
     place: Place, contents: list[bytes], fan_in: int, levels: int, checksum: bool
 ) -> None:
     """Whatever the number of files, their bytes, the fan-in and the depth: result.txt is level 1 in order."""
+    place.storage.remove_tree("l1")  # of the example before
     put_level(place, 1, contents)
     widths = tree.widths(len(contents), fan_in, levels)
     for level, width in enumerate(widths[:-1], start=1):
@@ -116,6 +117,63 @@ def test_entries_and_find(place: Place) -> None:
     assert (found.name, found.size) == ("1.txt", 3)
     assert found.modified == details["1.txt"].modified
     assert place.storage.find("l1/2.txt") is None
+
+
+def test_an_identity_stays_as_long_as_the_content_does(place: Place) -> None:
+    """Two looks at a file give the same identity; another content another one, by listing and by look-up."""
+    put_level(place, 1, [b"a", b"b"])
+
+    def listed() -> dict[str, str]:
+        return {entry.name: entry.identity for entry in place.storage.entries("l1")}
+
+    first = listed()
+    assert first == listed()
+    place.put("l1/0.txt", b"c")
+    second = listed()
+    assert second["1.txt"] == first["1.txt"]
+    assert second["0.txt"] != first["0.txt"]
+    found = place.storage.find("l1/0.txt")
+    assert found
+    assert found.identity == second["0.txt"]
+
+
+def test_remove_tree(place: Place) -> None:
+    """A folder goes with all below it, and its like stay; what is absent is no error."""
+    for name in ("runs/a/l2/0.txt", "runs/a/l2/.x", "runs/a/.pipeline.json", "runs/ab/l2/0.txt", "l1/0.txt"):
+        place.put(name, b"x")
+    for _ in range(2):
+        place.storage.remove_tree("runs/a")
+        assert place.names() == {"runs/ab/l2/0.txt", "l1/0.txt"}
+    place.storage.remove_tree("runs/ab")
+    assert place.storage.names("") == ["l1"]
+    place.storage.remove_tree("runs/none")
+
+
+def test_a_run_of_its_own(place: Place) -> None:
+    """With a run the levels from 2 on are in its folder, and all of that goes when it is cleaned."""
+    put_level(place, 1, [b"a", b"b", b"c"])
+    layout = Layout(run="x.y")
+    for number in range(2):
+        steps.process(place.storage, layout, number, 1, fan_in=2, files=3)
+    assert place.get("runs/x.y/l2/1.txt") == b"c"
+    steps.merge(place.storage, layout, 2, output="result.txt")
+    cleaning.clean(place.storage, layout)
+    assert place.get("result.txt") == b"abc"
+    assert place.names() == {*(LAYOUT.file(1, number) for number in range(3)), "result.txt"}
+
+
+def test_a_count_that_would_leave_files_out(place: Place) -> None:
+    """Fewer files than level 1 holds are an error that names both counts, unless they are meant."""
+    put_level(place, 1, [b"a", b"b", b"c", b"d"])
+    with pytest.raises(MissingInputError, match=r"joining 3 files.*4 files \(0 to 3\).*--partial"):
+        steps.process(place.storage, LAYOUT, 1, 1, fan_in=2, files=3)
+    with pytest.raises(MissingInputError, match=r"joining 3 files.*4 files \(0 to 3\).*--partial"):
+        steps.merge(place.storage, LAYOUT, 3, level=1, output="result.txt")
+    assert place.names() == {LAYOUT.file(1, number) for number in range(4)}
+    steps.process(place.storage, LAYOUT, 0, 1, fan_in=2, files=3)  # the last group looks, for all
+    steps.process(place.storage, LAYOUT, 1, 1, fan_in=2, files=3, partial=True)
+    steps.merge(place.storage, LAYOUT, 3, level=1, output="result.txt", partial=True)
+    assert (place.get("l2/1.txt"), place.get("result.txt")) == (b"c", b"abc")
 
 
 def test_write_read_remove(place: Place) -> None:

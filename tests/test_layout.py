@@ -20,6 +20,19 @@ def test_names_are_read_back(level: int, number: int, suffix: str) -> None:
     assert (layout.level(folder), layout.number(name)) == (level, number)
 
 
+def test_a_run_s_own_names() -> None:
+    """Level 1 and the result are everybody's, what is above is the run's; its mark is no run's name."""
+    layout = Layout(run="a.b")
+    assert layout.files(1, [0, 1]) == ["l1/0.txt", "l1/1.txt"]
+    assert layout.files(2, [0]) == ["runs/a.b/l2/0.txt"]
+    assert layout.run_folder == "runs/a.b"
+    assert Layout().run_folder == ""
+    assert layout.levels(["l1", "l2", "runs"], ["l1", "l3", "x"]) == [1, 3]
+    assert Layout().levels(["l1", "l2", "runs"], []) == [1, 2]
+    assert Layout().of_mark(layout.merged_mark.partition("/")[2]) == layout
+    assert [Layout().of_mark(name) for name in ("a.b", "~", "a/b~", "..~")] == [None] * 4
+
+
 @pytest.mark.parametrize(
     "name",
     ["01.txt", "1.TXT", "1.txt.bak", "-1.txt", "+1.txt", "\u0661.txt", ".txt", "1", "1 .txt", "1_0.txt"],

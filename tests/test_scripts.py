@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -117,10 +118,37 @@ def test_no_level_fits(
     assert not (root / "result.txt").exists()
 
 
+def test_a_level_of_an_earlier_run_is_not_taken(run: Script, root: Path) -> None:
+    """A level older than those below it by more than an hour is an error with both times and --level."""
+    hour = 3600
+    for level, width, age in ((1, 8, 0), (2, 4, 0), (3, 2, 2 * hour)):
+        for path in write_level(root, level, [b"%d" % level] * width):
+            os.utime(path, (time.time() - age, 1_700_000_000 - age))
+    outcome = run("merge.py", 2)
+    assert outcome.returncode == 3
+    assert not (root / "result.txt").exists()
+    for said in ("l3/0.txt", "2023-11-14 20:13:20 UTC", "l2/0.txt", "2023-11-14 22:13:20 UTC", "--level 3"):
+        assert said in outcome.stderr
+    assert run("merge.py", 2, "--level", 3).returncode == 0
+    for path in (root / "l3").iterdir():
+        os.utime(path, (1, 1_700_000_000 - hour // 2))  # two nodes' clocks
+    assert run("merge.py", 2).returncode == 0
+
+
+def test_a_level_older_than_its_inputs_is_not_taken(run: Script, root: Path) -> None:
+    """The same where only level 1 was made anew, two levels below."""
+    for level, width in ((1, 8), (2, 4), (3, 2)):
+        for path in write_level(root, level, [b"%d" % level] * width):
+            os.utime(path, (1, 1_700_000_000 + (7200 if level == 1 else 0)))
+    outcome = run("merge.py", 2)
+    assert outcome.returncode == 3
+    assert "l1/0.txt" in outcome.stderr
+
+
 def test_merge_level_and_output(run: Script, root: Path) -> None:
     """--level takes files 0 to n-1 of that level, --output another name under the root."""
     write_level(root, 1, [b"a", b"b", b"c"])
-    assert run("merge.py", 2, "--level", 1, "--output", "out/part.bin").returncode == 0
+    assert run("merge.py", 2, "--level", 1, "--partial", "--output", "out/part.bin").returncode == 0
     assert (root / "out/part.bin").read_bytes() == b"ab"
     assert not (root / "result.txt").exists()
 
@@ -149,6 +177,13 @@ def test_merge_level_and_output(run: Script, root: Path) -> None:
         ("merge.py", ["1", "--output", "../x"], "not a name under the root"),
         ("merge.py", ["1", "--output", "/x"], "not a name under the root"),
         ("merge.py", ["1", "--output", "l1/0.txt"], "where inputs are"),
+        ("merge.py", ["1", "--output", "l1"], "the worker itself uses"),
+        ("merge.py", ["1", "--output", "runs"], "the worker itself uses"),
+        ("merge.py", ["1", "--output", "runs/x/result.txt"], "the worker itself uses"),
+        ("merge.py", ["1", "--output", ".pipeline.json"], "the worker itself uses"),
+        ("pipeline.py", ["--output", "out/.pipeline.json"], "the worker itself uses"),
+        ("pipeline.py", ["--output", "out/.0.txt.host.1.ab.tmp"], "the worker itself uses"),
+        ("pipeline.py", ["--output", ".x.tmp/result.txt"], "the worker itself uses"),
         ("prepare.py", ["many"], "'many' is not a whole number"),
         ("pipeline.py", ["--fan-in", "0"], "0 is less than 2"),
     ],
@@ -266,6 +301,53 @@ def test_prepare_never_replaces_data(run: Script, root: Path, content: bytes) ->
     assert outcome.returncode == 5
     assert "would be lost" in outcome.stderr
     assert path.read_bytes() == content
+
+
+def test_prepare_never_replaces_a_link(run: Script, root: Path) -> None:
+    """A link to a place that is not mounted now, and one that leads to itself, are not absent files."""
+    (root / "l1").mkdir()
+    for target in ("/not/mounted/now", "0.txt"):
+        link = root / "l1/0.txt"
+        link.symlink_to(target)
+        outcome = run("prepare.py", 2)
+        assert outcome.returncode == 5
+        assert "would be lost" in outcome.stderr
+        assert os.readlink(link) == target
+        link.unlink()
+
+
+def test_prepare_takes_nothing_for_absent_that_it_could_not_look_at(root: Path, tmp_path: Path) -> None:
+    """One look-up that fails as an ossfs 2 mount's does on a 503 ends it, and the file stays."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc, to build what lets a look-up fail, is not installed")
+    (path,) = write_level(root, 1, [b"precious"])
+    source, library = tmp_path / "fail.c", tmp_path / "fail.so"
+    looks = "\n".join(
+        f"int {name}(int folder, const char *path, void *status, int flags)"
+        f' {{ if (strstr(path, "l1/0.txt")) {{ errno = ENXIO; return -1; }}'
+        f' return ((int (*)(int, const char *, void *, int))dlsym(RTLD_NEXT, "{name}"))'
+        "(folder, path, status, flags); }"
+        for name in ("fstatat", "fstatat64")
+    )
+    looks += "\n".join(
+        f"int {name}(const char *path, void *status)"
+        f' {{ if (strstr(path, "l1/0.txt")) {{ errno = ENXIO; return -1; }}'
+        f' return ((int (*)(const char *, void *))dlsym(RTLD_NEXT, "{name}"))(path, status); }}'
+        for name in ("stat", "stat64", "lstat", "lstat64")
+    )
+    source.write_text(
+        f"#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <errno.h>\n#include <string.h>\n{looks}\n"
+    )
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    outcome = subprocess.run(
+        command("prepare.py", 1, "--root", root),
+        env=environment(LD_PRELOAD=str(library)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 75, outcome.stderr
+    assert path.read_bytes() == b"precious"
 
 
 def test_prepare_makes_the_root_but_not_the_volume(run: Script, tmp_path: Path) -> None:

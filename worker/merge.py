@@ -4,6 +4,7 @@
 import click
 
 from aggregation import cli, entry, steps
+from aggregation.errors import MissingInputError, WrongUsageError
 
 
 @cli.command(
@@ -19,7 +20,14 @@ from aggregation import cli, entry, steps
     type=cli.NUMBER,
     envvar="AGGREGATION_LEVEL",
     metavar="L",
-    help="Take files 0 to N-1 of this level, whatever else it holds, instead of looking for the last one.",
+    help="Take files 0 to N-1 of this level instead of looking for the last one; level 1 may hold no more.",
+)
+@cli.partial_option
+@cli.option(
+    "--clean",
+    is_flag=True,
+    envvar="AGGREGATION_CLEAN",
+    help="Remove the folder of --run once the result is there.",
 )
 @cli.output_option
 @cli.command_option
@@ -34,19 +42,33 @@ def merge(
     scratch: str | None,
     *,
     allow_empty: bool,
+    partial: bool,
+    clean: bool,
 ) -> None:
-    """Parse, call, report."""
-    job.report(
-        steps.merge(
+    """Parse, call, report; then clean up."""
+    if clean and not job.layout.run:
+        raise WrongUsageError(
+            "--clean", "it removes the folder of a run, and none is named", "add --run NAME"
+        )
+    output = output or job.layout.result()
+    try:
+        done = steps.merge(
             job.storage,
             job.layout,
             n,
             level=level,
-            output=output or job.layout.result(),
+            output=output,
+            partial=partial,
             checksum=job.checksum,
             command=job.command(command, allow_empty=allow_empty, scratch=scratch),
         )
-    )
+    except MissingInputError:
+        if not clean or (earlier := job.merged_before(output)) is None:
+            raise
+        done = earlier
+    job.report(done)
+    if clean:
+        job.clean()
 
 
 if __name__ == "__main__":

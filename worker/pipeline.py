@@ -52,8 +52,11 @@ _FIRST_BYTES = 64
 @click.option("--prepare", is_flag=True, help="Make the files of level 1 first, as prepare.py does.")
 @click.option("--dry-run", is_flag=True, help="Show the merges, the bytes moved and what a flat merge costs.")
 @click.option("--resume", is_flag=True, help="Keep what an interrupted run of the same shape has done.")
-@click.option(
-    "--keep/--clean", default=True, help="Keep the levels between the first and the result, or remove them."
+@cli.option(
+    "--clean/--keep",
+    default=False,
+    envvar="AGGREGATION_CLEAN",
+    help="Remove the levels between the first and the result, or keep them.",
 )
 @cli.output_option
 @cli.command_option
@@ -82,7 +85,7 @@ def pipeline(
     prepare: bool,
     dry_run: bool,
     resume: bool,
-    keep: bool,
+    clean: bool,
 ) -> None:
     """Parse, run, show."""
     started = time.perf_counter()
@@ -120,7 +123,7 @@ def pipeline(
             checksum=job.checksum,
             watch=watch,
         )
-        done = run.execute(prepare=prepare, resume=resume, clean=not keep)
+        done = run.execute(prepare=prepare, resume=resume, clean=clean)
     job.show(
         report.tree_lines("pipeline", run.stages, time.perf_counter() - started, unicode=speaks_unicode())
     )

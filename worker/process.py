@@ -24,6 +24,7 @@ from aggregation import cli, entry, steps
     metavar="N",
     help="How many files LEVEL holds, so that its last group may be short. Without it every group is full.",
 )
+@cli.partial_option
 @cli.command_option
 @cli.command_settings
 @cli.job
@@ -37,6 +38,7 @@ def process(
     scratch: str | None,
     *,
     allow_empty: bool,
+    partial: bool,
 ) -> None:
     """Parse, call, report."""
     job.report(
@@ -47,6 +49,7 @@ def process(
             level,
             fan_in=fan_in,
             files=files,
+            partial=partial,
             checksum=job.checksum,
             command=job.command(command, allow_empty=allow_empty, scratch=scratch),
         )

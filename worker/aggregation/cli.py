@@ -8,8 +8,8 @@ import click
 
 from . import location
 from .console import TERMINATION_LOG, console
-from .errors import EXIT_CODES, Interrupted, from_os_error
-from .layout import MAX_DIGITS, Layout
+from .errors import EXIT_CODES, AggregationError, Interrupted, from_os_error
+from .layout import MAX_DIGITS, Layout, is_ours, run_name
 from .location import Location
 from .steps import Done
 from .storage import Settings, Storage, open_storage
@@ -70,6 +70,19 @@ class Suffix(click.ParamType[Any]):
         return text
 
 
+class RunName(click.ParamType[Any]):
+    """The name of a run."""
+
+    name = "run"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See layout.run_name."""
+        try:
+            return run_name(str(value))
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
 class MergeCommand(click.ParamType[Any]):
     """A merge command, parsed once."""
 
@@ -88,12 +101,12 @@ class MergeCommand(click.ParamType[Any]):
 
 
 class OutputName(click.ParamType[Any]):
-    """A file name under the root, which no level's file has."""
+    """A file name under the root, which is not one of the worker's own."""
 
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what leaves the root, and what could replace an input."""
+        """Refuse what leaves the root, and what could replace an input or a journal."""
         text = str(value)
         parts = text.split("/")
         if "\0" in text or any(part in ("", ".", "..") for part in parts):
@@ -102,6 +115,8 @@ class OutputName(click.ParamType[Any]):
             )
         if len(parts) > 1 and Layout().level(parts[0]) is not None:
             self.fail(f"{text!r} is in a level's folder, where inputs are.", param, ctx)
+        if is_ours(text):
+            self.fail(f"{text!r} is a name that the worker itself uses: take another.", param, ctx)
         return text
 
 
@@ -128,6 +143,13 @@ output_option = option(
     metavar="NAME",
     show_default="result and the suffix",
     help="The result's name under the root.",
+)
+
+partial_option = option(
+    "--partial",
+    is_flag=True,
+    envvar="AGGREGATION_PARTIAL",
+    help="Take the first N files of level 1 though it holds more, instead of failing.",
 )
 
 command_option = option(
@@ -179,9 +201,15 @@ class Job:
     """
 
     def __init__(
-        self, *, root: Location, suffix: str, settings: Settings, checksum: bool, summary_file: str | None
+        self,
+        *,
+        root: Location,
+        layout: Layout,
+        settings: Settings,
+        checksum: bool,
+        summary_file: str | None,
     ) -> None:
-        self.layout = Layout(suffix)
+        self.layout = layout
         self.checksum = checksum
         self._summary_file = summary_file
         self.storage: Storage = open_storage(root, settings)
@@ -210,6 +238,22 @@ class Job:
         fields = summary_fields(done)
         console.say(summary_line(done), fields)
         self.summarise(fields)
+
+    def clean(self, note: bytes = b"") -> None:
+        """Remove the run's folder. The result is there: what cannot be removed is said, and no failure."""
+        from . import cleaning  # noqa: PLC0415 - for runs that clean up only
+
+        try:
+            cleaning.clean(self.storage, self.layout, note)
+        except AggregationError as error:
+            where = self.storage.path(self.layout.run_folder)
+            console.notice(f"the result is complete, but {where} is not removed whole: {error}")
+
+    def merged_before(self, output: str) -> Done | None:
+        """What this run merged before its cleaning was interrupted, if it was."""
+        from . import cleaning  # noqa: PLC0415 - for runs that clean up only
+
+        return cleaning.merged_before(self.storage, self.layout, output)
 
     def summarise(self, fields: dict[str, object]) -> None:
         """Write the summary file, if one is asked for.
@@ -298,6 +342,13 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         help="How the name of each file ends: .mp4, .osm.pbf, .json.",
     )
     @option(
+        "--run",
+        type=RunName(),
+        envvar="AGGREGATION_RUN",
+        metavar="NAME",
+        help="Keep level 2 and above in runs/NAME, where no other run comes: letters, digits, '.', '_', '-'.",
+    )
+    @option(
         "--checksum",
         is_flag=True,
         envvar="AGGREGATION_CHECKSUM",
@@ -365,6 +416,7 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         *,
         root: Location,
         suffix: str,
+        run: str | None,
         checksum: bool,
         verify: bool,
         parallel: int,
@@ -373,7 +425,8 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         **options: object,
     ) -> None:
         settings = Settings(parallel=parallel, timeout=timeout, verify=verify)
-        work = Job(root=root, suffix=suffix, settings=settings, checksum=checksum, summary_file=summary_file)
+        layout = Layout(suffix, run or "")
+        work = Job(root=root, layout=layout, settings=settings, checksum=checksum, summary_file=summary_file)
         try:
             try:
                 function(work, **options)

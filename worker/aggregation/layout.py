@@ -1,8 +1,11 @@
 """The names under a root: level files, the result, and the temporaries that become them.
 
     l<level>/<number><suffix>                       a file of a level
+    runs/<run>/l<level>/<number><suffix>            the same from level 2 on, where a run has a name
+    runs/<run>~                                     the run's result is there, its folder is being removed
+    runs/<run>/.pipeline.json                       the journal of a run of pipeline.py, until it is done
+    runs/<run>/.made-l<level>.json                  what that run has made, and of what
     result<suffix>                                  the result
-    .pipeline.json                                  the journal of a run of pipeline.py, until it is done
     .<file>.<host>.<pid>.<mark and random>.tmp      what is being written, beside the file that it will become
 
 Names are relative to the root and use `/`, so that they are the same on every store.
@@ -14,29 +17,69 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+RUNS = "runs"
+"""Under the root: a folder for each run that has a name."""
+
 JOURNAL = ".pipeline.json"
-"""Under the root while pipeline.py runs: the shape of the run, for --resume."""
+"""In a run's folder while pipeline.py runs: the shape of the run, for --resume."""
+
+RUN_MAX = 253
+"""Characters of a run's name: as many as a Kubernetes name may have."""
+
+_OWN_LEVELS_FROM = 2
+"""The level from which on files are a run's own; what is below is everybody's input."""
 
 MAX_DIGITS = 100
 """Digits that a number may have: with a suffix of 32 bytes a name stays far under a file system's 255."""
 
 
 class Layout(NamedTuple):
-    """The names of a run; `suffix` ends each file's name."""
+    """The names of a run; `suffix` ends each file's name.
+
+    With a `run` its levels from 2 on are its own; without one they stand beside level 1.
+    """
 
     suffix: str = ".txt"
+    run: str = ""
+
+    @property
+    def run_folder(self) -> str:
+        """The folder of what is the run's own; empty without a run."""
+        return f"{RUNS}/{self.run}" if self.run else ""
+
+    @property
+    def merged_mark(self) -> str:
+        """Beside the run's folder while that is being removed; a `~` is in no run's name."""
+        return f"{RUNS}/{self.run}~"
+
+    def of_mark(self, name: str) -> "Layout | None":
+        """The run whose `merged_mark` has this name in its folder; None if none has."""
+        try:
+            return self._replace(run=run_name(name[:-1])) if name.endswith("~") else None
+        except ValueError:
+            return None
+
+    @property
+    def journal(self) -> str:
+        """The journal of a run of pipeline.py."""
+        return f"{self.run_folder}/{JOURNAL}"
+
+    def notes(self, level: int) -> str:
+        """What a run of pipeline.py has made of a level, and of what."""
+        return f"{self.run_folder}/.made-l{level}.json"
 
     def folder(self, level: int) -> str:
         """The folder of a level."""
-        return f"l{level}"
+        return f"{RUNS}/{self.run}/l{level}" if self.run and level >= _OWN_LEVELS_FROM else f"l{level}"
 
     def file(self, level: int, number: int) -> str:
         """A file of a level."""
-        return f"l{level}/{number}{self.suffix}"
+        return f"{self.folder(level)}/{number}{self.suffix}"
 
     def files(self, level: int, numbers: Iterable[int]) -> list[str]:
         """Files of a level, in the order of `numbers`."""
-        return [f"l{level}/{number}{self.suffix}" for number in numbers]
+        folder = self.folder(level)
+        return [f"{folder}/{number}{self.suffix}" for number in numbers]
 
     def result(self) -> str:
         """The result's default name."""
@@ -46,9 +89,46 @@ class Layout(NamedTuple):
         """The level that a folder's name stands for; None if it is not a level's folder."""
         return _number(folder[1:]) if folder.startswith("l") else None
 
+    def levels(self, root: Iterable[str], own: Iterable[str]) -> list[int]:
+        """The levels that the root and the run's folder hold by their names, each where it belongs."""
+        outside = {level for name in root if (level := self.level(name)) is not None}
+        if not self.run:
+            return sorted(outside)
+        inside = {level for name in own if (level := self.level(name)) is not None}
+        return sorted(
+            {level for level in outside if level < _OWN_LEVELS_FROM}
+            | {level for level in inside if level >= _OWN_LEVELS_FROM}
+        )
+
     def number(self, name: str) -> int | None:
         """The number that a file's name (without its folder) stands for; None if it is not a level's file."""
         return _number(name[: len(name) - len(self.suffix)]) if name.endswith(self.suffix) else None
+
+
+def run_name(text: str) -> str:
+    """The name of a run, if it can be one.
+
+    Raises:
+        ValueError: it cannot; the message says why.
+    """
+    if text in (".", "..") or len(text) > RUN_MAX or not _RUN_NAME.fullmatch(text):
+        raise ValueError(
+            f"{text!r} names no run: letters, digits, '.', '_' and '-', {RUN_MAX} at most, not '.' or '..'"
+        )
+    return text
+
+
+_RUN_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name under the root is the worker's own: a level, a run, a journal, or a temporary."""
+    first, *_ = parts = name.split("/")
+    return (
+        Layout().level(first) is not None
+        or first == RUNS
+        or any(part == JOURNAL or (part.startswith(".") and part.endswith(".tmp")) for part in parts)
+    )
 
 
 def _number(text: str) -> int | None:

@@ -64,7 +64,13 @@ class LocalStorage:
         """One scan of the folder, and a stat a file; on a remote mount these overlap."""
 
         def look_up(name: str) -> Entry | None:
-            return self.find(f"{folder}/{name}" if folder else name)
+            file = f"{folder}/{name}" if folder else name
+            found = self.find(file)
+            if found is None:
+                with suppress(OSError):  # removed meanwhile
+                    # A link to nowhere is not absent.
+                    return self._entry(name, os.lstat(self.path(file)))._replace(size=0)
+            return found
 
         return [entry for entry in self._volume.each(look_up, self.names(folder)) if entry]
 
@@ -78,7 +84,13 @@ class LocalStorage:
                 self._volume.check_presence(doing, error)
                 return None  # or a link to nowhere: nothing that can be joined
             raise self._error(error, doing, name) from error
-        return Entry(os.path.basename(name), status.st_size, status.st_mtime)
+        return self._entry(os.path.basename(name), status)
+
+    def _entry(self, name: str, status: os.stat_result) -> Entry:
+        identity = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
+        if not self._volume.is_remote():  # whose mount makes the number up, and another one each time
+            identity += f"-{status.st_ino}"
+        return Entry(name, status.st_size, status.st_mtime, identity)
 
     def _error(self, error: OSError, doing: str, name: str) -> AggregationError:
         return self._volume.error(error, doing, self.path(name), writing=False, opening=True)
@@ -289,6 +301,31 @@ class LocalStorage:
             with suppress(OSError):  # not empty, or gone: both are fine
                 os.rmdir(self.path(folder))
 
+    def remove_tree(self, folder: str) -> None:
+        """One scan a folder, one call a file; on a remote mount these overlap."""
+        self._empty(folder)
+        if above := os.path.dirname(folder):
+            with suppress(OSError):  # other runs are there
+                os.rmdir(self.path(above))
+
+    def _empty(self, folder: str) -> None:
+        path = self.path(folder)
+        doing = "removing a folder"
+        try:
+            with os.scandir(path) as found:
+                kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
+            for name, is_folder in kinds.items():
+                if is_folder:
+                    self._empty(f"{folder}/{name}")
+            files = [f"{path}/{name}" for name, is_folder in kinds.items() if not is_folder]
+            for _ in self._volume.each(_unlink, files):
+                pass
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno not in _ABSENT:  # else somebody else removes it too
+                raise self._volume.error(error, doing, path, writing=True) from error
+            self._volume.check_presence(doing, error)
+
     def sweep(self, folder: str) -> None:
         """Remove the folder's leftovers: temporaries whose writer is dead, or silent for a day."""
         self._temporaries.sweep(folder)
@@ -296,3 +333,8 @@ class LocalStorage:
     def close(self) -> None:
         """Remove the temporaries that an interruption left."""
         self._temporaries.close()
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)

@@ -98,13 +98,16 @@ class OssStorage:
                 str(info["name"]).rstrip("/").removeprefix(f"{self.client.bucket_name}/{folder}").strip("/")
             )
             if name and "/" not in name and not parse_temporary(name):
-                found.append(Entry(name, int(info["size"]), float(info.get("LastModified") or 0)))
+                size, etag = int(info["size"]), str(info.get("ETag", ""))
+                found.append(Entry(name, size, float(info.get("LastModified") or 0), f"{size}-{etag}"))
         return found
 
     def find(self, name: str) -> Entry | None:
         """One HEAD."""
         state = self.client.head(self._key(name))
-        return state and Entry(os.path.basename(name), state.size, state.modified)
+        return state and Entry(
+            os.path.basename(name), state.size, state.modified, f"{state.size}-{state.etag}"
+        )
 
     def concatenate(
         self,
@@ -204,6 +207,16 @@ class OssStorage:
         """A request for each 1,000 objects."""
         if names:
             self.client.delete_many([self._key(name) for name in names])
+
+    def remove_tree(self, folder: str) -> None:
+        """A listing and a deletion for each 1,000 objects; uploads into the folder are aborted."""
+        prefix = f"{self._key(folder)}/"
+        keys = sorted(self.client.keys(prefix), key=lambda key: (-key.count("/"), key))
+        if keys:
+            self.client.delete_many(keys)
+        with suppress(AggregationError):  # the bucket's lifecycle rule is there for these
+            for upload in self.client.uploads(prefix):
+                self.client.abort(upload.key, upload.id)
 
     def sweep(self, folder: str) -> None:
         """Abort uploads into the folder, and delete intermediate objects, that are a day old."""

@@ -221,6 +221,17 @@ class OssClient:
 
         return self.call("ListObjects", folder, send)
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys of all objects that begin with `prefix`, whatever folders they are in; 1,000 a request."""
+        marker = ""
+        while True:
+            send = partial(self.bucket.list_objects, prefix=prefix, marker=marker, max_keys=_PAGE)
+            page = self.call("ListObjects", prefix, send)
+            yield from (str(entry.key) for entry in page.object_list)
+            if not page.is_truncated:
+                return
+            marker = page.next_marker
+
     def put(self, key: str, data: bytes, crc64: int, token: str) -> int | None:
         """Write an object whole. Returns the CRC64 that the service computed. Atomic, idempotent.
 

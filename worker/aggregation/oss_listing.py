@@ -27,6 +27,10 @@ class Listing(ossfs.OSSFileSystem):  # type: ignore[misc]  # ossfs ships no type
         del bucket_name, connect_timeout
         return self._bucket
 
+    def _transfer_object_info_to_dict(self, bucket: str, obj: Any) -> dict[str, Any]:
+        """With the ETag, which ossfs drops."""
+        return {**super()._transfer_object_info_to_dict(bucket, obj), "ETag": (obj.etag or "").strip('"')}
+
     def _get_object_info_list(
         self, bucket_name: str, prefix: str, delimiter: str, connect_timeout: int | None
     ) -> list[dict[str, Any]]:

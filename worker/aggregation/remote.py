@@ -37,6 +37,13 @@ STALE_SECONDS = 24 * 3600
 """A temporary is a leftover after a day: nobody can ask whether its writer lives."""
 
 
+_IDENTIFYING = (
+    *("ETag", "etag", "md5Hash", "content_md5", "crc32c", "generation", "checksum", "ino"),
+    *("mtime", "LastModified", "last_modified", "updated", "created", "modify"),
+)
+"""What file systems say of a file that changes as its content does."""
+
+
 class _Piece(NamedTuple):
     """A block of a source."""
 
@@ -220,6 +227,26 @@ class RemoteStorage:
             with suppress(Exception):  # not empty, gone, or no folders at all: all are fine
                 self._fs.rmdir(self._key(folder))
 
+    def remove_tree(self, folder: str) -> None:
+        """One listing, and one deletion a file; folders go where the file system has them."""
+        try:
+            self._fs.invalidate_cache()
+            found = self._fs.find(self._key(folder), withdirs=True, detail=True)
+            for path, info in found.items():
+                if info["type"] != "directory":
+                    with suppress(FileNotFoundError):
+                        self._fs.rm_file(path)
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise self._translated(error, f"removing {self.path(folder)}") from error
+        folders = {path for path, info in found.items() if info["type"] == "directory"}
+        key = self._key(folder)
+        above = [self._key(os.path.dirname(folder))] if "/" in folder else []
+        for path in [*sorted(folders - {key}, reverse=True), key, *above]:
+            with suppress(Exception):  # not empty, gone, or no folders at all: all are fine
+                self._fs.rmdir(path)
+
     def sweep(self, folder: str) -> None:
         """Remove temporaries that are a day old."""
         with suppress(Exception):  # what cannot be swept now is there for the next run
@@ -313,7 +340,10 @@ def _entry(info: dict[str, Any]) -> Entry:
         if modified:
             break
     name = os.path.basename(info["name"].rstrip("/"))
-    return Entry(name, int(info["size"] or 0), modified)
+    size = int(info["size"] or 0)
+    values = [info[key] for key in _IDENTIFYING if info.get(key) is not None]
+    said = [str(value.timestamp() if isinstance(value, datetime) else value).strip('"') for value in values]
+    return Entry(name, size, modified, "-".join([str(size), *said]))
 
 
 def _discard(file: Any) -> None:

@@ -21,6 +21,9 @@ _MANY = 10_000
 _LIST_FROM = 16
 """Files from which on one listing is worth it to learn their sizes."""
 
+_CLOCKS_SECONDS = 3600
+"""How far the clocks of two nodes may be apart, and a mount's from the server's."""
+
 _LETTERS = frozenset(bytes([code]) for code in range(ord("A"), ord("Z") + 1))
 
 
@@ -44,16 +47,19 @@ def process(
     *,
     fan_in: int,
     files: int | None = None,
+    partial: bool = False,
     advance: Advance | None = None,
     checksum: bool = False,
     command: "Command | None" = None,
 ) -> Done:
     """Join group `number` of a level into file `number` of the next, by `command` if there is one.
 
-    Atomic, and idempotent as far as the command is.
+    Atomic, and idempotent as far as the command is. The last group of level 1 looks whether the level holds
+    more than `files`, unless `partial` says that the first ones are meant.
 
     Raises:
         WrongUsageError: the level has no such group.
+        MissingInputError: an input is missing, or `files` would leave some out.
         AggregationError: as Storage.concatenate.
     """
     try:
@@ -62,6 +68,8 @@ def process(
         raise WrongUsageError(
             f"joining group {number} of l{level}", str(error), "check the file number, --files and --fan-in"
         ) from error
+    if files is not None and numbers.stop == files and not partial:
+        _see_that_no_more_are_there(storage, layout, level, files)
     _see_that_all_are_there(storage, layout, level, numbers)
     sources = layout.files(level, numbers)
     target = layout.file(level + 1, number)
@@ -77,26 +85,32 @@ def merge(
     *,
     level: int | None = None,
     output: str,
+    partial: bool = False,
     advance: Advance | None = None,
     checksum: bool = False,
     command: "Command | None" = None,
 ) -> Done:
     """Join files 0 ... count-1 of the last level into `output`, by `command` if there is one.
 
-    Atomic, and idempotent as far as the command is. To a command this is group 0 of the level.
+    Atomic, and idempotent as far as the command is. To a command this is group 0 of the level. Where `level`
+    is 1 it must hold no more than `count` files, unless `partial` says that the first ones are meant.
 
     Raises:
-        MissingInputError: no level, or more than one, can be the last one.
+        MissingInputError: no level, or more than one, can be the last one, or it is out of date.
         AggregationError: as Storage.concatenate.
     """
     if level is None:
         level = last_level(storage, layout, count)
     else:
+        if not partial:
+            _see_that_no_more_are_there(storage, layout, level, count)
         _see_that_all_are_there(storage, layout, level, range(count))
     sources = layout.files(level, range(count))
     join = _Join(storage, command, level, 0, checksum)
     written = join(sources, output, advance)
-    for folder in (layout.folder(level), os.path.dirname(output)):
+    beside = os.path.dirname(output)
+    # What killed pods left of a run of its own goes with the run's folder.
+    for folder in [beside] if layout.run else [layout.folder(level), beside]:
         storage.sweep(folder)
     return Done("merge", describe(sources), output, count, written)
 
@@ -132,9 +146,11 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
     Two look-ups rule most levels out, so that the large ones are not listed.
 
     Raises:
-        MissingInputError: no such level, or several; the message says what each level holds.
+        MissingInputError: no such level, or several; the message says what each level holds. Or the level is
+            older than what it should have been made of.
     """
-    levels = sorted(level for name in storage.names("") if (level := layout.level(name)) is not None)
+    own = storage.names(layout.run_folder) if layout.run else []
+    levels = layout.levels(storage.names(""), own)
     fitting = [
         level
         for level in levels
@@ -143,8 +159,12 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
         and _holds_exactly(storage, layout, level, count)
     ]
     if len(fitting) == 1:
+        _see_that_it_is_current(storage, layout, fitting[0], [n for n in levels if 1 <= n < fitting[0]])
         return fitting[0]
-    holdings = [f"l{level} holds {describe_numbers(numbers(storage, layout, level))}" for level in levels]
+    holdings = [
+        f"{layout.folder(level)} holds {describe_numbers(numbers(storage, layout, level))}"
+        for level in levels
+    ]
     wanted = f"files 0 to {count - 1} and no file {count}"
     raise MissingInputError(
         f"looking for the last level under {storage.path('')}",
@@ -160,6 +180,52 @@ def _holds_exactly(storage: Storage, layout: Layout, level: int, count: int) -> 
         return False
     wanted = {f"{number}{layout.suffix}" for number in range(count)}
     return wanted <= names and not any(layout.number(name) is not None for name in names - wanted)
+
+
+def _see_that_it_is_current(storage: Storage, layout: Layout, level: int, below: Sequence[int]) -> None:
+    """Let a level that an earlier run left end the search: its first file is made of the first ones below it.
+
+    Raises:
+        MissingInputError: a level below is newer by more than an hour; clocks of nodes differ by less.
+    """
+    if not below:
+        return
+    found = storage.find(layout.file(level, 0))
+    for lower in reversed(below):
+        source = storage.find(layout.file(lower, 0))
+        if not (found and source and found.modified and source.modified):
+            continue
+        if source.modified - found.modified > _CLOCKS_SECONDS:
+            raise MissingInputError(
+                f"looking for the last level under {storage.path('')}",
+                f"{layout.file(level, 0)} was written at {_utc(found.modified)}, before what it is made of, "
+                f"{layout.file(lower, 0)} at {_utc(source.modified)}: an earlier run left it",
+                f"run the process.py steps, or name the level: --level {level} takes it as it is",
+            )
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def _see_that_no_more_are_there(storage: Storage, layout: Layout, level: int, count: int) -> None:
+    """Let a count that is lower than what level 1 holds end before it shortens the result: one look-up.
+
+    Raises:
+        MissingInputError: file `count` is there.
+    """
+    if level != 1 or storage.find(layout.file(level, count)) is None:
+        return
+    raise too_few(storage, layout, count, numbers(storage, layout, level))
+
+
+def too_few(storage: Storage, layout: Layout, count: int, held: set[int]) -> MissingInputError:
+    """The error of a count that would leave out files of level 1."""
+    return MissingInputError(
+        f"joining {count} files of {layout.folder(1)} under {storage.path('')}",
+        f"it holds {describe_numbers(held)}, more than the {count} that are to be taken",
+        "give the right count, or say with --partial that the first ones are meant",
+    )
 
 
 def _see_that_all_are_there(storage: Storage, layout: Layout, level: int, wanted: range) -> None:

@@ -42,6 +42,9 @@ class Entry(NamedTuple):
     """Bytes. On a mount this may be out of date."""
     modified: float
     """Seconds since the epoch, by the store's clock; 0 where it does not say."""
+    identity: str
+    """What stays the same as long as the content does, as far as the store can tell: size and times, or the
+    ETag. To be compared for equality only."""
 
 
 class Written(NamedTuple):
@@ -158,6 +161,17 @@ class Storage(Protocol):
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files, and folders that this leaves empty. Idempotent: what is absent stays absent."""
+        ...
+
+    def remove_tree(self, folder: str) -> None:
+        """Remove a folder and all that it holds, temporaries included; what lies deepest goes first.
+
+        Idempotent: what is absent stays absent. A link is removed, not followed. The folder above goes too
+        if this leaves it empty, but not the root.
+
+        Raises:
+            AggregationError: something cannot be removed; what has been removed by then stays so.
+        """
         ...
 
     def sweep(self, folder: str) -> None:

@@ -19,6 +19,9 @@ _PAUSES = (0.1, 5.0)
 _AWAY = frozenset({ENOENT, ENOTDIR, ENOTCONN, ECONNABORTED, ESHUTDOWN})
 """What a directory answers that was there, and whose mount went away or lost its process."""
 
+_TRIES = 10
+"""How often a folder is made anew that another run, which is done and leaves it empty, removes meanwhile."""
+
 Made = TypeVar("Made")
 Item = TypeVar("Item")
 
@@ -168,7 +171,7 @@ class Volume:
         raise last
 
     def make_folder(self, doing: str, folder: str) -> None:
-        """Create the folder, and above it at most the root, unless that was there before.
+        """Create the folder, and what is absent above it, at most the root unless that was there before.
 
         Raises:
             UnavailableError: the root's mount went away; under its bare mount point nothing is made.
@@ -176,19 +179,22 @@ class Volume:
             OSError: a folder cannot be made.
         """
         self.check_presence(doing)
-        parts = folder.split("/") if folder else []
-        if not self.was_found():
-            parts.insert(0, "")
-        path = self.root
-        for part in parts:
-            path = os.path.join(path, part) if part else path
+        if not folder and self.was_found():
+            return
+        path = self.path(folder)
+        for _ in range(_TRIES):
             try:
-                self.patiently(lambda place=path: os.mkdir(place))  # type: ignore[misc]
+                self.patiently(lambda: os.mkdir(path))
             except FileExistsError:
-                continue
+                return
             except FileNotFoundError as error:
-                raise self.missing_root(doing, ConfigurationError) from error
-            sync_folder(os.path.dirname(path) or ".")
+                if not folder:
+                    raise self.missing_root(doing, ConfigurationError) from error
+                self.make_folder(doing, os.path.dirname(folder))
+            else:
+                sync_folder(os.path.dirname(path) or ".")
+                return
+        raise self.went_away(doing)
 
     def overlaps(self, names: Sequence[object]) -> bool:
         """Whether to look at so many files from several threads at once."""
