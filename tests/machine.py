@@ -106,6 +106,14 @@ def network_namespace() -> None:
         lacking(f"no network namespace: {errno.errorcode.get(refused, refused)} from unshare(CLONE_NEWNET)")
 
 
+def kubectl() -> str:
+    """The command `kubectl`, for what needs no cluster: its path."""
+    found = shutil.which("kubectl")
+    if found is None:
+        lacking("no kubectl: install kubernetes-client, or see https://kubernetes.io/docs/tasks/tools/")
+    return found
+
+
 def docker_engine() -> docker.DockerClient:
     """A Docker Engine that runs amd64; the caller closes it."""
     with warnings.catch_warnings():

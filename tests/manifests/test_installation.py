@@ -1,7 +1,6 @@
 """What is set up once: the settings, the kustomization, and what can be laid over the manifests."""
 
 import re
-import shutil
 import subprocess
 from xml.etree import ElementTree as ET
 
@@ -9,6 +8,7 @@ import pytest
 import yaml
 from hera.workflows.models import SecurityContext
 
+import machine
 from conftest import REPOSITORY
 from manifests import models, parameters
 from manifests.catalogue import DOCUMENTS, FOLDER, LIBRARY, RUNNABLE, SETTINGS, parameters_of
@@ -87,9 +87,7 @@ def test_kubectl_makes_of_the_folder_what_the_files_say() -> None:
 
 def kubectl(*arguments: object) -> str:
     """What kubectl prints where it needs no cluster."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed: https://kubernetes.io/docs/tasks/tools/")
-    command = ["kubectl", *map(str, arguments)]
+    command = [machine.kubectl(), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
