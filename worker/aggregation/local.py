@@ -162,7 +162,10 @@ class LocalStorage:
         path = new.path
         try:
             for path, descriptor, status, head in sources:  # noqa: B007 - for the error below
-                sources.was_read(appender.append(descriptor, status.st_size, head))
+                size = status.st_size
+                taken = appender.append(descriptor, size, head)
+                if taken != size or size >= fastcopy.SMALL:
+                    sources.was_read(taken)
             appender.flush()
             sources.finish()
         except OSError as error:

@@ -34,7 +34,7 @@ def open_source(volume: Volume, doing: str, name: str) -> Source:
         MissingInputError: it is absent, or not a file.
         AggregationError: it cannot be opened.
     """
-    path = volume.path(name)
+    path = f"{volume.prefix}{name}"
     try:
         descriptor = os.open(path, _TO_READ)
     except OSError as error:
@@ -75,8 +75,10 @@ def _no_file(doing: str, path: str, kind: str) -> AggregationError:
 
 def close_read(descriptor: int) -> None:
     """Close what was only read: its bytes are there, whatever a dying mount says to the close."""
-    with suppress(OSError):
+    try:  # noqa: SIM105 - suppress() takes longer than the call
         os.close(descriptor)
+    except OSError:
+        pass
 
 
 class Sources:
@@ -102,6 +104,9 @@ class Sources:
         for source in chain(first, self._coming):
             self._reading = source
             yield source
+            if self._reading is not None and source[1] >= 0:
+                close_read(source[1])
+            self._reading = None
 
     def close(self) -> None:
         """Close what is open."""
@@ -116,19 +121,17 @@ class Sources:
     def was_read(self, taken: int) -> None:
         """Note that the last source gave `taken` bytes, and see that it did not change meanwhile.
 
-        What is small and was read by one call, at the size that it had, is what it was then. Where each look
-        waits for a server, several are looked at together, at `finish` at the latest.
+        Not asked for what is small and was read by one call, at the size that it had: that is what it was
+        then. Where each look waits for a server, several are looked at together, at `finish` at the latest.
 
         Raises:
             SourceChangedError: it, or one before it, changed.
             AggregationError: the mount did not answer.
         """
-        source, self._reading = self._reading, None
-        if source is None:
-            return
-        if source[1] < 0 or (taken == source[2].st_size and taken < fastcopy.SMALL):
-            _close(source)
-            return
+        source = self._reading
+        if source is None or source[1] < 0:
+            return  # all of it came with its first bytes
+        self._reading = None
         self._unchecked.append((source, taken))
         if not self._together or len(self._unchecked) >= self._volume.parallel:
             self.finish()

@@ -56,7 +56,7 @@ class Volume:
     def __init__(self, root: str, settings: Settings) -> None:
         self.root = root
         self.parallel = settings.parallel
-        self._prefix = os.path.join(root, "")
+        self.prefix = os.path.join(root, "")
         self._timeout = settings.timeout
         self._kind: mounts.Kind = "disk"
         self._device: int | None = None
@@ -64,7 +64,7 @@ class Volume:
 
     def path(self, name: str) -> str:
         """The name below the directory."""
-        return f"{self._prefix}{name}" if name else self.root
+        return f"{self.prefix}{name}" if name else self.root
 
     def is_remote(self) -> bool:
         """Whether the bytes come from elsewhere: a look costs a request, and what fails may pass.
@@ -73,11 +73,11 @@ class Volume:
         """
         if self._device is None:
             try:
-                self._device = os.stat(self._prefix).st_dev  # with its slash, which mounts what autofs owes
+                self._device = os.stat(self.prefix).st_dev  # with its slash, which mounts what autofs owes
             except OSError as error:
                 if error.errno in (ENOENT, ENOTDIR):
                     return False
-            self._kind = mounts.kind(self._prefix)
+            self._kind = mounts.kind(self.prefix)
             if self._kind != "disk":
                 from .synchronised import status  # noqa: PLC0415 - ctypes, for remote mounts only
 
@@ -99,7 +99,7 @@ class Volume:
     def is_still_there(self) -> bool:
         """Whether the directory lies on the file system on which it was found."""
         try:
-            return self.holds(os.stat(self._prefix).st_dev)
+            return self.holds(os.stat(self.prefix).st_dev)
         except OSError as error:
             return error.errno not in _AWAY  # anything else says nothing about where it is
 
