@@ -1,6 +1,7 @@
 """What an object store's mount may answer at rename, close and fsync, by a shim before libc."""
 
 import subprocess
+from errno import EACCES, EBADF, EINVAL, EIO, EISDIR, EPERM
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("none", 0, ""),
         ("rename-both", 0, ""),
         ("rename-lost", 0, ""),
+        ("rename-again", 0, ""),
+        ("rename-none", 6, "use a mount that can rename"),
+        ("vanish", 75, "is gone"),
+        ("create-exists", 0, ""),
+        *[(f"folder-{error}", 0, "") for error in (EBADF, EACCES, EPERM, EISDIR, EIO, EINVAL)],
+        ("daemon-dead", 75, "the mount's process has gone"),
         ("rename-fails", 6, "Input/output error"),
         ("close-fails", 6, "Input/output error"),
         ("fsync-fails", 6, "Input/output error"),
@@ -44,7 +51,7 @@ def test_an_answer_of_the_mount(
     if old is not None:
         write_level(root, 2, [old])
     outcome = run("process.py", 0, 1, LD_PRELOAD=str(shim), FAULT=fault)
-    if fault == "rename-fails" and old == b"abcd":
+    if fault in ("rename-fails", "rename-none") and old == b"abcd":
         code = 0  # the target holds the very bytes: there is nothing left to fail
     assert outcome.returncode == code, outcome.stderr
     if code == 0:
@@ -53,4 +60,38 @@ def test_an_answer_of_the_mount(
         assert said in outcome.stderr
         assert outcome.stderr.count("\n") == 1
         assert (target.read_bytes() if target.exists() else None) == old
+    assert leftovers(root) == []
+
+
+@pytest.mark.parametrize("options", [[], ["--checksum"], ["--verify"]], ids=["plain", "checksum", "verify"])
+@pytest.mark.parametrize(
+    ("fault", "new"),
+    [
+        ("source-shorter", b"b" * 1000),
+        ("source-longer", b"b" * 400_000 + b"more"),
+        ("source-replaced", b"c" * 400_000),
+    ],
+)
+def test_a_source_that_changes(
+    run: Script, root: Path, shim: Path, fault: str, new: bytes, options: list[str]
+) -> None:
+    """A source that is cut, grows or is replaced while it is read is read anew: the new bytes alone."""
+    first = b"a" * 400_000
+    (write_level(root, 1, [first, b"b" * 400_000])[1].with_suffix(".txt.new")).write_bytes(b"c" * 400_000)
+    outcome = run("process.py", 0, 1, *options, LD_PRELOAD=str(shim), FAULT=fault)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert (root / "l2/0.txt").read_bytes() == first + new
+    assert leftovers(root) == []
+
+
+def test_a_source_that_never_rests(run: Script, root: Path, shim: Path) -> None:
+    """One that changes each time it is read is exit code 4, its name and what to do; the old target stays."""
+    write_level(root, 1, [b"a" * 400_000, b"b" * 400_000])
+    write_level(root, 2, [b"old"])
+    outcome = run("process.py", 0, 1, LD_PRELOAD=str(shim), FAULT="source-restless")
+    assert outcome.returncode == 4
+    assert "l1/1.txt changed while it was read: it had 4" in outcome.stderr
+    assert "when its writer has ended" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert (root / "l2/0.txt").read_bytes() == b"old"
     assert leftovers(root) == []

@@ -38,19 +38,26 @@ def check() -> None:
 
 
 @contextmanager
-def mounted(behind: Path, place: Path, *, latency: float) -> Iterator[None]:
+def mounted(
+    behind: Path, place: Path, *, latency: float, remember: float = 0, faults: Path | None = None
+) -> Iterator[None]:
     """Serve `behind` at `place`, by a process of its own.
 
     Args:
         behind: What is served.
         place: An empty folder.
         latency: Seconds a request.
+        remember: Seconds for which the kernel knows a file's size without asking again.
+        faults: A file that says which calls fail, when it is there: see `__main__`.
 
     Raises:
         UnavailableError: FUSE does not work here.
     """
     check()
-    serve = [sys.executable, str(Path(__file__).parent), "--latency", str(latency), str(behind), str(place)]
+    options = ["--latency", str(latency), "--remember", str(remember)]
+    if faults is not None:
+        options += ["--faults", str(faults)]
+    serve = [sys.executable, str(Path(__file__).parent), *options, str(behind), str(place)]
     # A file, not a pipe: nobody reads while the mount serves, and a full pipe would stop it.
     with tempfile.TemporaryFile("w+") as said:
         serving = subprocess.Popen(serve, stderr=said)
@@ -64,12 +71,18 @@ def mounted(behind: Path, place: Path, *, latency: float) -> Iterator[None]:
                 time.sleep(0.05)
             yield
         finally:
-            if place.is_mount():
+            if _is_mounted(place):
                 unmount = ["umount"] if os.geteuid() == 0 else [_fusermount() or "fusermount", "-u"]
                 subprocess.run([*unmount, place], check=True)
             else:
                 serving.terminate()
             serving.wait()
+
+
+def _is_mounted(place: Path) -> bool:
+    """Whether something is mounted there, by the table: a dead mount does not answer."""
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    return any(line.split(" ")[4] == str(place) for line in table.splitlines())
 
 
 def _fusermount() -> str | None:

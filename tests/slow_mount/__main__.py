@@ -1,10 +1,15 @@
-"""Serves the mount: `python tests/slow_mount FOLDER PLACE`, until the place is unmounted."""
+"""Serves the mount: `python tests/slow_mount FOLDER PLACE`, until the place is unmounted.
+
+`--faults FILE` names a file that is read before each call. A line `open l1/ EIO 3` lets three calls of
+`open` on a path with `l1/` in it fail; `KILL` for an error ends this process outright; no number is for ever.
+"""
 
 # mypy: disable-error-code="import-untyped, misc, override"
 
 import argparse
 import errno
 import os
+import signal
 import stat
 import time
 from collections.abc import Iterator
@@ -12,15 +17,51 @@ from typing import Any
 
 import mfusepy
 
+_FAULTY = frozenset(
+    {
+        *("create", "flush", "fsync", "getattr", "mkdir", "open", "read", "readdir"),
+        *("release", "rename", "truncate", "unlink", "write"),
+    }
+)
+
 
 class SlowMount(mfusepy.Operations):
     """Passes everything through to the folder, file descriptors as handles."""
 
     use_ns = True
 
-    def __init__(self, behind: str, latency: float) -> None:
+    def __init__(self, behind: str, latency: float, faults: str | None) -> None:
         self._behind = behind
         self._latency = latency
+        self._faults = faults
+        self._served: dict[str, int] = {}
+
+    def __getattribute__(self, name: str) -> Any:
+        """An operation, behind a look for its fault."""
+        found = super().__getattribute__(name)
+        if name not in _FAULTY or not self._faults:
+            return found
+
+        def call(path: str, *arguments: Any) -> Any:
+            self._fail(name, path)
+            return found(path, *arguments)
+
+        return call
+
+    def _fail(self, op: str, path: str) -> None:
+        try:
+            with open(self._faults or "", encoding="utf-8") as file:
+                lines = file.read().splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            call, part, error, *often = line.split()
+            if call in (op, "*") and part in path:
+                served = self._served[line] = self._served.get(line, 0) + 1
+                if error == "KILL":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if not often or served <= int(often[0]):
+                    raise mfusepy.FuseOSError(getattr(errno, error))
 
     def _request(self) -> None:
         time.sleep(self._latency)
@@ -69,6 +110,9 @@ class SlowMount(mfusepy.Operations):
         self._request()
         os.fsync(fh)
 
+    def flush(self, _path: str, _fh: int) -> None:
+        pass
+
     def rename(self, old: str, new: str) -> None:
         self._request()
         os.rename(self._behind + old, self._behind + new)
@@ -88,10 +132,14 @@ def main() -> None:
     parser.add_argument("behind")
     parser.add_argument("place")
     parser.add_argument("--latency", type=float, default=0.02)
+    parser.add_argument(
+        "--remember", type=float, default=0, help="seconds for which the kernel knows a file's size"
+    )
+    parser.add_argument("--faults", help="a file that says which calls fail")
     given = parser.parse_args()
     # The kernel remembers nothing, as the mounts that show other pods' writes are told.
-    remembered = {"entry_timeout": 0, "attr_timeout": 0, "negative_timeout": 0}
-    serving = SlowMount(given.behind, given.latency)
+    remembered = {"entry_timeout": given.remember, "attr_timeout": given.remember, "negative_timeout": 0}
+    serving = SlowMount(given.behind, given.latency, given.faults)
     mfusepy.FUSE(serving, given.place, foreground=True, nothreads=False, **remembered)
 
 

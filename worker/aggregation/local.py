@@ -334,8 +334,9 @@ class LocalStorage:
         self._temporaries.sweep(folder)
 
     def close(self) -> None:
-        """Remove the temporaries that an interruption left."""
+        """Remove the temporaries that an interruption left, and let go of the directory."""
         self._temporaries.close()
+        self._volume.close()
 
 
 def _unlink(path: str) -> None:

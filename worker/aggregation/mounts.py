@@ -30,7 +30,9 @@ Kind = Literal["disk", "network", "fuse"]
 _ESCAPES = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
 
 
-class _Mount(NamedTuple):
+class Mount(NamedTuple):
+    """A line of the mount table."""
+
     device: str
     path: str
     kind: str
@@ -44,15 +46,15 @@ def _plain(text: str) -> str:
     return text
 
 
-def _mounts() -> list[_Mount]:
+def read_table(path: str = "/proc/self/mountinfo") -> list[Mount]:
     """The mount table (proc(5), /proc/pid/mountinfo); empty where there is none."""
     found = []
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        with open(path, encoding="utf-8", errors="surrogateescape") as table:
             for line in table:
                 fields = line.split(" ")
                 dash = fields.index("-", 6)
-                found.append(_Mount(fields[2], _plain(fields[4]), fields[dash + 1], _plain(fields[-1])))
+                found.append(Mount(fields[2], _plain(fields[4]), fields[dash + 1], _plain(fields[-1])))
     except (OSError, ValueError, IndexError):
         pass  # statfs(2) is asked then
     return found
@@ -72,7 +74,11 @@ def kind(path: str) -> Kind:
         return "disk"
     except OSError:
         number = 0  # a mount that does not answer now is in the table all the same
-    table = _mounts()
+    return kind_in(path, read_table(), number)
+
+
+def kind_in(path: str, table: list[Mount], number: int = 0) -> Kind:
+    """The same by this table; `number` is the path's st_dev, 0 where it could not be asked for."""
     device = f"{os.major(number)}:{os.minor(number)}"
     mount = next((mount for mount in reversed(table) if number and mount.device == device), None)
     mount = mount or _mount_of(path, table)
@@ -83,7 +89,7 @@ def kind(path: str) -> Kind:
     return "fuse" if "fuse" in mount.kind else "network"
 
 
-def _is_far(mount: _Mount, table: list[_Mount]) -> bool:
+def _is_far(mount: Mount, table: list[Mount]) -> bool:
     if mount.kind == "overlay":
         options = mount.options.split(",")
         layers = [option for option in options if option.startswith(_OVERLAYS)]
@@ -93,7 +99,7 @@ def _is_far(mount: _Mount, table: list[_Mount]) -> bool:
     return mount.device.startswith("0:") and mount.kind not in _DISKS
 
 
-def _mount_of(path: str, table: list[_Mount]) -> _Mount | None:
+def _mount_of(path: str, table: list[Mount]) -> Mount | None:
     """The mount that a path lies in: the deepest, and of several at one place the last."""
     place = os.path.join(os.path.realpath(path), "")
     above = [mount for mount in table if place.startswith(os.path.join(mount.path, ""))]
@@ -116,14 +122,14 @@ def _magic(path: str) -> int:
 def is_mount_point(path: str) -> bool:
     """Whether something is mounted at this very path, a file included."""
     place = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
-    return any(mount.path == place for mount in _mounts())
+    return any(mount.path == place for mount in read_table())
 
 
 def what_is_mounted() -> str:
     """One phrase on the mounted volumes, for the message of a missing root."""
     data = [
         f"{mount.path} ({mount.kind})"
-        for mount in _mounts()
+        for mount in read_table()
         if mount.path != "/" and not f"{mount.path}/".startswith(tuple(f"{path}/" for path in _NOT_DATA))
     ]
     if not data:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from errno import ECONNABORTED, ENOENT, ENOTCONN, ENOTDIR, ESHUTDOWN
 from typing import Protocol, TypeVar
 
@@ -60,6 +61,7 @@ class Volume:
         self._timeout = settings.timeout
         self._kind: mounts.Kind = "disk"
         self._device: int | None = None
+        self._held = -1
         self.look: Callable[[int], Status] = os.fstat
 
     def path(self, name: str) -> str:
@@ -73,7 +75,10 @@ class Volume:
         """
         if self._device is None:
             try:
-                self._device = os.stat(self.prefix).st_dev  # with its slash, which mounts what autofs owes
+                # Kept open, so that no other mount gets the number of this one. The path's slash mounts what
+                # autofs owes.
+                self._held = os.open(self.prefix, os.O_PATH | os.O_DIRECTORY)
+                self._device = os.fstat(self._held).st_dev
             except OSError as error:
                 if error.errno in (ENOENT, ENOTDIR):
                     return False
@@ -83,6 +88,13 @@ class Volume:
 
                 self.look = status
         return self._kind != "disk"
+
+    def close(self) -> None:
+        """Let go of the directory. Idempotent."""
+        held, self._held, self._device = self._held, -1, None
+        if held >= 0:
+            with suppress(OSError):  # a mount may have gone
+                os.close(held)
 
     def keeps_modes(self) -> bool:
         """Whether to change files' modes and owners; on FUSE that is a request, or nothing."""
