@@ -212,3 +212,25 @@ def test_without_a_table(root: Path) -> None:
     """The kernel's own number of the file system says it; a path that nothing says anything about is far."""
     assert mounts.kind_in(str(root), []) == mounts.kind(str(root))
     assert mounts.kind_in("/nowhere/at/all", []) == "network"
+
+
+@pytest.mark.parametrize(
+    "change", ["echo more >> {root}/l1/1.txt", "mv {root}/other {root}/l1/1.txt", "rm {root}/l1/1.txt"]
+)
+@pytest.mark.parametrize("scratch", [False, True], ids=["beside", "scratch"])
+def test_a_commands_input_that_changes(
+    run: Script, root: Path, tmp_path: Path, change: str, scratch: bool
+) -> None:
+    """What a command made of inputs that changed meanwhile is not published: exit code 4, one line."""
+    write_level(root, 1, [b"a" * 10, b"b" * 10])
+    write_level(root, 2, [b"old"])
+    (root / "other").write_bytes(b"c" * 10)
+    os.utime(root / "other", (1, 1))
+    script = f"cat $0 $1 > {{output}}; {change.replace('{root}', str(root))}"
+    options = ["--scratch", tmp_path] if scratch else []
+    outcome = run("process.py", 0, 1, "--command", f"sh -c '{script}' {{inputs}}", *options)
+    assert outcome.returncode == 4, outcome.stderr
+    assert "l1/1.txt changed while it was read" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert (root / "l2/0.txt").read_bytes() == b"old"
+    assert leftovers(root) == []

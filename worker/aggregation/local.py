@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, ELOOP, ENOENT, ENOSPC, ENOTDIR, EROFS
+from typing import TypeVar
 
 from . import fastcopy
 from .errors import (
@@ -23,13 +24,15 @@ from .errors import (
     printable,
 )
 from .new_file import NewFile
-from .sources import Sources, close_read, open_source
+from .sources import Seen, Sources, check_unchanged, close_read, open_source
 from .storage import Advance, Entry, Settings, Written, describe
 from .temporaries import Temporaries
 from .volume import Volume
 
 _TARGET_ERRORS = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
 """Errors of a copy that can come from its target only."""
+
+Made = TypeVar("Made")
 
 _ABSENT = frozenset({ENOENT, ENOTDIR, ELOOP})
 
@@ -41,6 +44,7 @@ class LocalStorage:
         self._volume = Volume(root, settings)
         self._temporaries = Temporaries(self._volume)
         self._verify = settings.verify
+        self._seen: dict[str, list[Seen]] = {}  # a command's inputs, by its workplace
 
     def path(self, name: str) -> str:
         """The name below the directory."""
@@ -121,11 +125,15 @@ class LocalStorage:
             finally:
                 opened.close()
 
+        return self._until_it_stands(join)
+
+    def _until_it_stands(self, make: Callable[[], Made]) -> Made:
+        """Make a target; anew when a source changed, once, and while a remote mount says what may pass."""
         changed = False
         pauses = self._volume.pauses()
         while True:
             try:
-                return join()
+                return make()
             except SourceChangedError:
                 if changed:
                     raise
@@ -187,12 +195,15 @@ class LocalStorage:
         from .scratch import folder  # noqa: PLC0415 - for commands only
 
         self._volume.is_remote()
-        with folder(scratch) if scratch else self._beside(target) as path:
+        with folder(scratch) if scratch else self._beside(target) as place:
+            path = os.path.abspath(place)
             try:
                 yield path
             except CommandFailedError as error:
                 self._check_answers(error)
                 raise
+            finally:
+                self._seen.pop(path, None)
 
     def _check_answers(self, failure: CommandFailedError) -> None:
         """See that the root's mount still answers.
@@ -213,21 +224,24 @@ class LocalStorage:
         doing = f"making a folder beside {printable(self.path(target))}"
         path, _ = self._temporaries.create(doing, target, lambda path: os.mkdir(path, 0o700))
         try:
-            yield os.path.abspath(path)
+            yield path
         finally:
             self._temporaries.discard(path)
 
     def download(self, sources: Sequence[str], folder: str) -> list[str]:
-        """Nothing is copied: the command gets the volume's own files, which are there and can be read."""
-        del folder
+        """Nothing is copied: the command gets the volume's own files, which are there and can be read.
+
+        What they are then is compared with what they are when its output is uploaded.
+        """
         doing = f"opening {describe(sources)}"
 
-        def look_up(name: str) -> str:
-            path, descriptor, *_ = open_source(self._volume, doing, name)
+        def look_up(name: str) -> Seen:
+            path, descriptor, status, _ = open_source(self._volume, doing, name)
             close_read(descriptor)
-            return os.path.abspath(path)
+            return os.path.abspath(path), status
 
-        return list(self._volume.each(look_up, sources))
+        seen = self._seen[os.path.dirname(folder)] = list(self._volume.each(look_up, sources))
+        return [path for path, _ in seen]
 
     def upload(
         self, path: str, target: str, *, advance: Advance | None = None, checksum: bool = False
@@ -235,6 +249,7 @@ class LocalStorage:
         """By a rename within the volume, by a copy from elsewhere; what was copied can be verified."""
         started = time.perf_counter()
         doing = f"publishing {printable(self.path(target))}"
+        check_unchanged(self._volume, doing, self._seen.get(os.path.dirname(path), []))
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
@@ -267,15 +282,19 @@ class LocalStorage:
         """Through a temporary file, as `concatenate`."""
         doing = f"writing {printable(self.path(target))}"
         self._volume.is_remote()
-        with NewFile(self._volume, self._temporaries, doing, target) as new:
-            view = memoryview(data)
-            try:
-                while view:
-                    view = view[os.write(new.descriptor, view) :]
-            except OSError as error:
-                raise new.error(error) from error
-            new.sync()
-            new.publish(len(data))
+
+        def write() -> None:
+            with NewFile(self._volume, self._temporaries, doing, target) as new:
+                view = memoryview(data)
+                try:
+                    while view:
+                        view = view[os.write(new.descriptor, view) :]
+                except OSError as error:
+                    raise new.error(error) from error
+                new.sync()
+                new.publish(len(data))
+
+        self._until_it_stands(write)
 
     def read(self, name: str, limit: int) -> bytes:
         """From the start of the file."""

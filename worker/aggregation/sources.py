@@ -165,11 +165,7 @@ class Sources:
         if not what and taken < after.st_size and self._volume.is_remote():
             what = f"{taken} of its {after.st_size} bytes could be read"
         if what:
-            raise SourceChangedError(
-                self._doing,
-                f"{printable(path)} changed while it was read: {what}",
-                "run again when its writer has ended",
-            )
+            raise _changed(self._doing, path, what)
 
     def _open(self, name: str) -> Source:
         return open_source(self._volume, self._doing, name)
@@ -203,6 +199,38 @@ def _difference(before: Status, after: Status) -> str:
     return _NEWER if before.st_mtime_ns != after.st_mtime_ns else ""
 
 
+def _changed(doing: str, path: str, what: str) -> SourceChangedError:
+    why = f"{printable(path)} changed while it was read: {what}"
+    return SourceChangedError(doing, why, "run again when its writer has ended")
+
+
 def _close(source: Source) -> None:
     if source[1] >= 0:
         close_read(source[1])
+
+
+Seen = tuple[str, Status]
+"""The path of a file that another program reads, and what it was before."""
+
+
+def check_unchanged(volume: Volume, doing: str, seen: Sequence[Seen]) -> None:
+    """See that files which a program has read are what they were before.
+
+    Raises:
+        SourceChangedError: one of them is another, or is gone.
+    """
+
+    def check(one: Seen) -> None:
+        path, before = one
+        try:
+            what = _difference(before, volume.patiently(lambda: os.stat(path)))
+        except FileNotFoundError as error:
+            volume.check_presence(doing, error)
+            what = "it is gone"
+        except OSError as error:
+            raise volume.error(error, doing, path, writing=False, opening=True) from error
+        if what:
+            raise _changed(doing, path, what)
+
+    for _ in volume.each(check, seen):
+        pass
