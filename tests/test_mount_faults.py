@@ -1,12 +1,15 @@
 """What an object store's mount may answer at rename, close and fsync, by a shim before libc."""
 
+import os
 import subprocess
+import time
 from errno import EACCES, EBADF, EINVAL, EIO, EISDIR, EPERM
 from pathlib import Path
 
 import pytest
 
 import machine
+from aggregation.layout import Temporary
 from conftest import Script, leftovers, write_level
 
 
@@ -95,3 +98,16 @@ def test_a_source_that_never_rests(run: Script, root: Path, shim: Path) -> None:
     assert outcome.stderr.count("\n") == 1
     assert (root / "l2/0.txt").read_bytes() == b"old"
     assert leftovers(root) == []
+
+
+def test_a_clock_that_is_ahead(run: Script, root: Path, shim: Path) -> None:
+    """What another host wrote an hour ago by the store's clock stays, whatever this machine's clock says."""
+    write_level(root, 1, [b"a", b"b"])
+    young = root / "l1" / Temporary("0.txt", "node-7-4026531999", 12, "aggregation0a1b2c3d1").name()
+    old = root / "l1" / Temporary("0.txt", "node-7-4026531999", 12, "aggregation0a1b2c3d2").name()
+    for path, hours in ((young, 1), (old, 25)):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - hours * 3600, time.time() - hours * 3600))
+    assert run("merge.py", 2, "--level", 1, LD_PRELOAD=str(shim), FAULT="clock-ahead").returncode == 0
+    assert young.exists()
+    assert not old.exists()

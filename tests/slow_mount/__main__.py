@@ -34,6 +34,7 @@ class SlowMount(mfusepy.Operations):
         self._behind = behind
         self._latency = latency
         self._faults = faults
+        self._unfinished: set[str] = set()  # as ossfs 2, it has no file to read before it is closed
         self._served: dict[str, int] = {}
 
     def __getattribute__(self, name: str) -> Any:
@@ -86,10 +87,13 @@ class SlowMount(mfusepy.Operations):
 
     def open(self, path: str, flags: int) -> int:
         self._request()
+        if path in self._unfinished:
+            raise mfusepy.FuseOSError(errno.EIO)
         return os.open(self._behind + path, flags)
 
     def create(self, path: str, mode: int, _fi: object = None) -> int:
         self._request()
+        self._unfinished.add(path)
         return os.open(self._behind + path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
 
     def read(self, _path: str, size: int, offset: int, fh: int) -> bytes:
@@ -110,8 +114,8 @@ class SlowMount(mfusepy.Operations):
         self._request()
         os.fsync(fh)
 
-    def flush(self, _path: str, _fh: int) -> None:
-        pass
+    def flush(self, path: str, _fh: int) -> None:
+        self._unfinished.discard(path)
 
     def rename(self, old: str, new: str) -> None:
         self._request()
