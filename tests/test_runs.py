@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import machine
 from conftest import Outcome, Script, command, environment, leftovers, mounted, write_level
 from oss_server import OssServer
 
@@ -156,15 +157,14 @@ def stop_while_cleaning(root: Path, removed: int) -> None:
 
 def slow_unlink(folder: Path) -> Path:
     """A library that makes each removal of a file take 50 ms."""
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc, to build what slows removals down, is not installed")
+    compiler = machine.compiler()
     source, library = folder / "slow.c", folder / "slow.so"
     source.write_text(
         "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <unistd.h>\n"
         'int unlink(const char *path) { int (*real)(const char *) = dlsym(RTLD_NEXT, "unlink");'
         " usleep(50000); return real(path); }\n"
     )
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return library
 
 

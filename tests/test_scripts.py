@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import machine
 from aggregation.errors import EXIT_CODES
 from conftest import WORKER, Script, command, environment, leftovers, write_level
 
@@ -318,8 +318,7 @@ def test_prepare_never_replaces_a_link(run: Script, root: Path) -> None:
 
 def test_prepare_takes_nothing_for_absent_that_it_could_not_look_at(root: Path, tmp_path: Path) -> None:
     """One look-up that fails as an ossfs 2 mount's does on a 503 ends it, and the file stays."""
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc, to build what lets a look-up fail, is not installed")
+    compiler = machine.compiler()
     (path,) = write_level(root, 1, [b"precious"])
     source, library = tmp_path / "fail.c", tmp_path / "fail.so"
     looks = "\n".join(
@@ -338,7 +337,7 @@ def test_prepare_takes_nothing_for_absent_that_it_could_not_look_at(root: Path, 
     source.write_text(
         f"#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <errno.h>\n#include <string.h>\n{looks}\n"
     )
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     outcome = subprocess.run(
         command("prepare.py", 1, "--root", root),
         env=environment(LD_PRELOAD=str(library)),

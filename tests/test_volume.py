@@ -67,7 +67,7 @@ def test_an_input_under_a_lease(run: Script, root: Path) -> None:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         outcome = run("process.py", 0, 1)
     except OSError as error:
-        pytest.skip(f"no leases here: {error}")
+        machine.lacking(f"no leases where temporary files are ({error}): set TMPDIR to a folder on a disk")
     finally:
         os.close(descriptor)
         signal.signal(signal.SIGIO, before)

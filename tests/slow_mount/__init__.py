@@ -82,7 +82,8 @@ def mounted(
 def _is_mounted(place: Path) -> bool:
     """Whether something is mounted there, by the table: a dead mount does not answer."""
     table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    return any(line.split(" ")[4] == str(place) for line in table.splitlines())
+    written = str(place).replace(" ", r"\040")
+    return any(line.split(" ")[4] == written for line in table.splitlines())
 
 
 def _fusermount() -> str | None:
