@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -854,7 +855,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, scratch: Path) -> Iter
 
 
 def put_level(place: Place, contents: list[bytes]) -> bytes:
-    """Write level 1 past the store; returns all of it."""
+    """Write level 1 past the store, in the place of all levels that were there; returns all of it."""
+    for folder in {name.partition("/")[0] for name in place.names() if re.match(r"l\d+/", name)}:
+        place.storage.remove_tree(folder)
     for number, content in enumerate(contents):
         place.put(LAYOUT.file(1, number), content)
     return b"".join(contents)
