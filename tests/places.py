@@ -10,7 +10,9 @@ import fsspec
 
 from aggregation import location
 from aggregation.storage import Settings, Storage, open_storage
+from ftp_server import ftp_server
 from oss_server import OssServer
+from s3_server import S3Server
 
 
 class Place(NamedTuple):
@@ -21,6 +23,8 @@ class Place(NamedTuple):
     get: Callable[[str], bytes | None]
     names: Callable[[], set[str]]
     """Everything under the root, temporaries and unfinished uploads included."""
+    costly: bool = False
+    """Whether the server behind it takes its time: a property is tried on fewer examples."""
 
 
 @contextmanager
@@ -66,6 +70,64 @@ def memory(folder: Path) -> Iterator[Place]:
 
 
 @contextmanager
+def files(folder: Path) -> Iterator[Place]:
+    """A directory, by fsspec's way: a file system that renames."""
+    with local(folder) as place:
+        storage = open_storage(location.parse(f"file://{folder}/root"))
+        yield place._replace(storage=storage)
+        storage.close()
+
+
+@contextmanager
+def ftp(folder: Path) -> Iterator[Place]:
+    """A store whose URL has a host, and whose file system has one connection."""
+    with local(folder) as place, ftp_server(folder) as url:
+        storage = open_storage(location.parse(f"{url}/root"), Settings(timeout=5.0))
+
+        def put(name: str, data: bytes) -> None:
+            beside = folder / "new"
+            beside.write_bytes(data)
+            (folder / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+            beside.rename(folder / "root" / name)  # FTP tells times to the second: another file shows at once
+
+        yield place._replace(storage=storage, put=put)
+        storage.close()
+
+
+@contextmanager
+def s3(folder: Path) -> Iterator[Place]:
+    """S3's protocol on moto's server, through s3fs."""
+    with s3_place(folder) as (place, _, _):
+        yield place
+
+
+@contextmanager
+def s3_place(
+    _: Path,
+    prefix: str = "a/root",
+    settings: Settings = Settings(timeout=5.0),  # noqa: B008 - it is frozen
+) -> Iterator[tuple[Place, S3Server, str]]:
+    """An empty bucket, its server and its name, for tests that look at all."""
+    server = S3Server.shared()
+    server.faults()
+    bucket = server.bucket()
+
+    def names() -> set[str]:
+        keys = {key.removeprefix(f"{prefix}/") for key in server.keys(bucket)}
+        return keys | {f"unfinished upload of {key}" for key in server.uploads(bucket)}
+
+    def put(name: str, data: bytes) -> None:
+        server.put(bucket, f"{prefix}/{name}", data)
+
+    with variables(server.environment()):  # s3fs connects when it is first asked
+        storage = open_storage(location.parse(f"s3://{bucket}/{prefix}"), settings)
+        place = Place(storage, put, lambda name: server.get(bucket, f"{prefix}/{name}"), names, costly=True)
+        yield place, server, bucket
+        storage.close()
+    server.faults()
+
+
+@contextmanager
 def oss(folder: Path) -> Iterator[Place]:
     """OSS's protocol on a server of its own, whose answers carry all that a real one's may lack."""
     with oss_place(folder) as (place, _):
@@ -104,10 +166,10 @@ def oss_place(_: Path, settings: Settings = Settings(timeout=5.0)) -> Iterator[t
 
 @contextmanager
 def variables(values: dict[str, str]) -> Iterator[None]:
-    """These environment variables, and none else of OSS's, for as long as the block lasts."""
+    """These environment variables, and none else of OSS's or S3's, for as long as the block lasts."""
     before = dict(os.environ)
     for name in list(os.environ):
-        if name.startswith(("OSS_", "ALIBABA_")):
+        if name.startswith(("OSS_", "ALIBABA_", "AWS_")):
             del os.environ[name]
     os.environ.update(values)
     try:
@@ -120,6 +182,9 @@ def variables(values: dict[str, str]) -> Iterator[None]:
 PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
     "local": local,
     "memory": memory,
+    "file": files,
+    "ftp": ftp,
+    "s3": s3,
     "oss": oss,
     "oss without crc": oss_without_crc,
 }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregation import cleaning, steps, tree
@@ -36,29 +36,33 @@ def put_level(place: Place, level: int, contents: list[bytes]) -> None:
         place.put(LAYOUT.file(level, number), content)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
-@given(
-    contents=st.lists(CONTENT, min_size=1, max_size=40),
-    fan_in=st.integers(2, 5),
-    levels=st.integers(0, 4),
-    checksum=st.booleans(),
-)
-def test_result_is_the_plain_concatenation(
-    place: Place, contents: list[bytes], fan_in: int, levels: int, checksum: bool
-) -> None:
+def test_result_is_the_plain_concatenation(place: Place) -> None:
     """Whatever the number of files, their bytes, the fan-in and the depth: result.txt is level 1 in order."""
-    place.storage.remove_tree("l1")  # of the example before
-    put_level(place, 1, contents)
-    widths = tree.widths(len(contents), fan_in, levels)
-    for level, width in enumerate(widths[:-1], start=1):
-        for number in range(tree.group_count(width, fan_in)):
-            steps.process(place.storage, LAYOUT, number, level, fan_in=fan_in, files=width, checksum=checksum)
-    done = steps.merge(
-        place.storage, LAYOUT, widths[-1], level=len(widths), output="result.txt", checksum=checksum
+
+    @settings(max_examples=5 if place.costly else 25, deadline=None)
+    @given(
+        contents=st.lists(CONTENT, min_size=1, max_size=40),
+        fan_in=st.integers(2, 5),
+        levels=st.integers(0, 4),
+        checksum=st.booleans(),
     )
-    assert place.get("result.txt") == b"".join(contents)
-    assert done.written.size == len(b"".join(contents))
-    assert not [name for name in place.names() if not name.endswith(".txt") or name.startswith(".")]
+    def check(contents: list[bytes], fan_in: int, levels: int, checksum: bool) -> None:
+        place.storage.remove_tree("l1")  # of the example before
+        put_level(place, 1, contents)
+        widths = tree.widths(len(contents), fan_in, levels)
+        for level, width in enumerate(widths[:-1], start=1):
+            for number in range(tree.group_count(width, fan_in)):
+                steps.process(
+                    place.storage, LAYOUT, number, level, fan_in=fan_in, files=width, checksum=checksum
+                )
+        done = steps.merge(
+            place.storage, LAYOUT, widths[-1], level=len(widths), output="result.txt", checksum=checksum
+        )
+        assert place.get("result.txt") == b"".join(contents)
+        assert done.written.size == len(b"".join(contents))
+        assert not [name for name in place.names() if not name.endswith(".txt") or name.startswith(".")]
+
+    check()
 
 
 def test_again_gives_the_same(place: Place) -> None:

@@ -37,6 +37,11 @@ class Location(NamedTuple):
             return self.path
         return f"{self.protocol}{'' if self.protocol.endswith('::') else '://'}{self.path}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine, by whatever way."""
+        return self.protocol in ("", "file", "local")
+
     def masked(self, text: str) -> str:
         """The text, such as a library's own message, without the root's password."""
         secret = self._secret()

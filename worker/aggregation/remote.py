@@ -1,93 +1,79 @@
 """Any file system that fsspec knows: memory://, file://, s3:// where s3fs is installed, and so on.
 
-fsspec promises little about writing: most file systems publish what was written when the file is closed, even
-after an exception. So a target is written under a temporary name and moved. Where a file system moves by
-copying and deleting, as object stores do, the copy is what publishes: it is atomic on a store whose copy is
-atomic (S3, GCS), and on others as good as their own move. A process that is killed leaves the temporary.
+What a run promises depends on how a file appears (see remote_draft): on S3 by the request that completes it,
+which is atomic; elsewhere a temporary is moved, which is as atomic as the file system's own rename (file://,
+ftp://, sftp://), or, where it has none, as the copy that publishes (atomic on GCS and Azure).
+
+A process that is killed leaves a temporary, or on S3 an unfinished upload, which shows nowhere and which a
+rule of the bucket (AbortIncompleteMultipartUpload) removes. file:// does not flush to the disk: name the
+directory itself for that.
 """
 
 import os
+import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-import fsspec
-
-from .errors import (
-    AggregationError,
-    ConfigurationError,
-    IntegrityError,
-    MissingInputError,
-    UnavailableError,
-    from_os_error,
-)
+from .errors import AggregationError, IntegrityError, MissingInputError
 from .fastcopy import crc64_function
 from .layout import new_temporary, parse_temporary
 from .location import Location
 from .readahead import BLOCK, blocks, read_ahead
+from .remote_calls import Calls, Patience
+from .remote_draft import Draft, WriteBrokeError, new_draft
 from .scratch import folder as scratch_folder
 from .scratch import make_room, save
 from .storage import Advance, Entry, Settings, Written, describe
 
+Made = TypeVar("Made")
+
 STALE_SECONDS = 24 * 3600
 """A temporary is a leftover after a day: nobody can ask whether its writer lives."""
 
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modify", "created")
+"""Where file systems say when a file was written."""
 
-_IDENTIFYING = (
-    *("ETag", "etag", "md5Hash", "content_md5", "crc32c", "generation", "checksum", "ino"),
-    *("mtime", "LastModified", "last_modified", "updated", "created", "modify"),
-)
+_TAGS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "crc32c", "checksum")
 """What file systems say of a file that changes as its content does."""
+
+_FTP_TIME = re.compile(r"^(\d{8})(\d{6})")
+
+_LIST_FROM = 16
+"""Sources from which on one listing of their folder costs less than a look-up of each."""
 
 
 class _Piece(NamedTuple):
     """A block of a source."""
 
-    key: str
+    name: str
     start: int
     end: int
-    whole: bool
-    """Whether it is all of the source."""
-
-
-def open_filesystem(location: Location) -> fsspec.AbstractFileSystem:
-    """The file system that speaks the location's protocol.
-
-    Raises:
-        ConfigurationError: fsspec does not know the protocol, or its package is not installed.
-    """
-    try:
-        return fsspec.filesystem(location.protocol)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"opening {location}", str(error).split("\n")[0], "install that package beside the worker"
-        ) from error
-    except ValueError as error:
-        raise ConfigurationError(
-            f"opening {location}", f"fsspec knows no {location.protocol}://", "check the root's protocol"
-        ) from error
 
 
 class RemoteStorage:
     """The files under a prefix of an fsspec file system. See Storage for what each method promises.
 
     Bytes stream through this process, read ahead in parallel, in order. `concatenate` and `write` are as
-    atomic as the file system's move: see the module.
+    atomic as the file system: see the module. A source that changes while it is read shows by its ETag, times
+    or size, as far as the file system tells them: the join is begun anew once, then it fails.
 
     Raises:
-        ConfigurationError: fsspec does not know the protocol, or its package is not installed.
+        ConfigurationError: fsspec does not know the protocol, its package is not installed, or its file
+            system cannot keep the promises of Storage.
+        UnavailableError: it cannot be reached.
     """
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        self._fs = open_filesystem(location)
+        self._calls = Calls(location, settings)
         self._url = str(location)
-        self._root = location.path
         self._settings = settings
-        self._writing: set[str] = set()
+        self._parallel = 1 if self._calls.alone else settings.parallel
+        self._drafts: set[Draft] = set()
 
     def path(self, name: str) -> str:
         """The name as a URL."""
@@ -99,26 +85,15 @@ class RemoteStorage:
 
     def entries(self, folder: str) -> list[Entry]:
         """One listing; sizes and times come with it wherever the file system has them."""
-        doing = f"listing {self.path(folder)}"
-        try:
-            self._fs.invalidate_cache(self._key(folder))
-            found = self._fs.ls(self._key(folder), detail=True)
-        except FileNotFoundError:
-            return []
-        except Exception as error:
-            raise self._translated(error, doing) from error
-        entries = [_entry(info) for info in found]
+        entries = [_entry(info) for info in self._list(f"listing {self.path(folder)}", folder)]
         return [entry for entry in entries if entry.name and not parse_temporary(entry.name)]
 
     def find(self, name: str) -> Entry | None:
         """One look-up."""
         try:
-            self._fs.invalidate_cache(self._key(os.path.dirname(name)))
-            return _entry(self._fs.info(self._key(name)))
-        except FileNotFoundError:
+            return _entry(self._info(f"looking up {self.path(name)}", name))
+        except MissingInputError:
             return None
-        except Exception as error:
-            raise self._translated(error, f"looking up {self.path(name)}") from error
 
     def concatenate(
         self,
@@ -128,12 +103,21 @@ class RemoteStorage:
         advance: Advance | None = None,
         checksum: bool = False,
     ) -> Written:
-        """Streamed into a temporary, which is then moved. The CRC64 costs next to nothing here."""
+        """Streamed into a draft, which then appears. The CRC64 costs next to nothing here."""
         del checksum
         doing = f"joining {describe(sources)} into {self.path(target)}"
-        # Sizes first: a missing source shows before anything is written.
-        pieces = [piece for source in self._pieces(doing, sources) for piece in source]
-        return self._stream(doing, self._fetched(doing, pieces), target, advance)
+
+        def read(advance: Advance | None) -> Written:
+            found = self._look(
+                doing, sources
+            )  # first, so that a missing one shows before anything is written
+            size = sum(entry.size for entry in found)
+            stream = self._fetched(doing, sources, found)
+            return self._stream(
+                doing, stream, target, size, advance, lambda: self._same(doing, sources, found)
+            )
+
+        return self._anew(read, advance)
 
     def workplace(self, target: str, scratch: str | None) -> AbstractContextManager[str]:
         """A folder in `scratch`, or in the system's temporary folder."""
@@ -143,210 +127,267 @@ class RemoteStorage:
     def download(self, sources: Sequence[str], folder: str) -> list[str]:
         """In blocks, in parallel."""
         doing = f"fetching {describe(sources)}"
-        files = list(self._pieces(doing, sources))
-        make_room(folder, sum(pieces[-1].end for pieces in files))
-        fetched = self._fetched(doing, [piece for pieces in files for piece in pieces])
         paths = [os.path.join(folder, os.path.basename(name)) for name in sources]
-        try:
-            for path, pieces in zip(paths, files, strict=True):
-                save(doing, path, islice(fetched, len(pieces)))
-        except Exception as error:
-            raise self._translated(error, doing) from error
-        return paths
+
+        def fetch(_: Advance | None) -> list[str]:
+            found = self._look(doing, sources)
+            make_room(folder, sum(entry.size for entry in found))
+            fetched = self._fetched(doing, sources, found)
+            for path, entry in zip(paths, found, strict=True):
+                save(doing, path, islice(fetched, sum(1 for _ in blocks(entry.size))))
+            self._same(doing, sources, found)
+            return paths
+
+        return self._anew(fetch, None)
 
     def upload(
         self, path: str, target: str, *, advance: Advance | None = None, checksum: bool = False
     ) -> Written:
-        """Streamed into a temporary, which is then moved."""
+        """Streamed into a draft, which then appears."""
         del checksum  # it costs next to nothing here
-        with open(path, "rb", buffering=0) as file:
-            return self._stream(
-                f"uploading {self.path(target)}", iter(partial(file.read, BLOCK), b""), target, advance
-            )
+        doing = f"uploading {self.path(target)}"
 
-    def _stream(self, doing: str, stream: Iterable[bytes], target: str, advance: Advance | None) -> Written:
-        started = time.perf_counter()
-        calculate = crc64_function()
-        size = crc64 = 0
-        temporary = self._new_temporary(target)
-        try:
-            with self._fs.open(temporary, "wb") as file:
-                try:
-                    for data in stream:
-                        file.write(data)
-                        crc64 = calculate(data, crc64)
-                        size += len(data)
-                        if advance is not None and data:
-                            advance(len(data))
-                except BaseException:
-                    _discard(file)
-                    raise
-            self._publish(doing, temporary, target, size)
-        except Exception as error:
-            self._discard_temporary(temporary)
-            raise self._translated(error, doing) from error
-        except BaseException:
-            self._discard_temporary(temporary)
-            raise
-        return Written(size, crc64, "streamed", 0, time.perf_counter() - started)
+        def send(advance: Advance | None) -> Written:
+            with open(path, "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                return self._stream(doing, iter(partial(file.read, BLOCK), b""), target, size, advance)
+
+        return self._anew(send, advance)
 
     def write(self, target: str, data: bytes) -> None:
-        """Through a temporary, as `concatenate`."""
+        """Through a draft, as `concatenate`."""
         doing = f"writing {self.path(target)}"
-        temporary = self._new_temporary(target)
-        try:
-            self._fs.pipe_file(temporary, data)
-            self._publish(doing, temporary, target, len(data))
-        except Exception as error:
-            self._discard_temporary(temporary)
-            raise self._translated(error, doing) from error
-        except BaseException:
-            self._discard_temporary(temporary)
-            raise
+        self._anew(lambda _: self._stream(doing, [data], target, len(data), None), None)
 
     def read(self, name: str, limit: int) -> bytes:
-        """The whole file is fetched where the file system has no ranges."""
+        """The first bytes only, where the file system has ranges."""
         doing = f"reading {self.path(name)}"
-        try:
-            with self._fs.open(self._key(name), "rb") as file:
-                data: bytes = file.read(limit)
-                return data
-        except Exception as error:
-            raise self._translated(error, doing) from error
+        end = min(limit, self._info(doing, name)["size"])
+        return self._fetch(doing, _Piece(name, 0, end))
 
     def remove(self, names: Sequence[str]) -> None:
         """One deletion a file; folders go where the file system has them."""
         for name in names:
-            try:
-                self._fs.rm_file(self._key(name))
-            except FileNotFoundError:
-                continue
-            except Exception as error:
-                raise self._translated(error, f"removing {self.path(name)}") from error
+            with suppress(MissingInputError):
+                self._calls(f"removing {self.path(name)}", self._removal(name), writing=True)
         for folder in {os.path.dirname(name) for name in names} - {""}:
             with suppress(Exception):  # not empty, gone, or no folders at all: all are fine
-                self._fs.rmdir(self._key(folder))
+                self._calls.once("", partial(_remove_folder, self._key(folder)))
 
     def remove_tree(self, folder: str) -> None:
         """One listing, and one deletion a file; folders go where the file system has them."""
-        try:
-            self._fs.invalidate_cache()
-            found = self._fs.find(self._key(folder), withdirs=True, detail=True)
-            for path, info in found.items():
-                if info["type"] != "directory":
-                    with suppress(FileNotFoundError):
-                        self._fs.rm_file(path)
-        except FileNotFoundError:
-            return
-        except Exception as error:
-            raise self._translated(error, f"removing {self.path(folder)}") from error
-        folders = {path for path, info in found.items() if info["type"] == "directory"}
+        doing = f"removing {self.path(folder)}"
         key = self._key(folder)
+
+        def look(fs: Any) -> dict[str, dict[str, Any]]:
+            fs.invalidate_cache()
+            found: dict[str, dict[str, Any]] = fs.find(key, withdirs=True, detail=True)
+            return found
+
+        try:
+            found = self._calls(doing, look)
+        except MissingInputError:
+            return
+        files = [path for path, info in found.items() if info["type"] != "directory"]
+
+        def remove(path: str) -> None:
+            with suppress(MissingInputError):
+                self._calls(doing, partial(_remove_file, path), writing=True)
+
+        for _ in read_ahead(remove, files, self._parallel):
+            pass
         above = [self._key(os.path.dirname(folder))] if "/" in folder else []
-        for path in [*sorted(folders - {key}, reverse=True), key, *above]:
+        for path in [*sorted(set(found) - set(files) - {key}, reverse=True), key, *above]:
             with suppress(Exception):  # not empty, gone, or no folders at all: all are fine
-                self._fs.rmdir(path)
+                self._calls.once(doing, partial(_remove_folder, path))
+
+    def _removal(self, name: str) -> Callable[[Any], None]:
+        return partial(_remove_file, self._key(name))
 
     def sweep(self, folder: str) -> None:
-        """Remove temporaries that are a day old."""
-        with suppress(Exception):  # what cannot be swept now is there for the next run
-            for info in self._fs.ls(self._key(folder), detail=True):
-                entry = _entry(info)
-                aged = entry.modified and time.time() - entry.modified > STALE_SECONDS
+        """Remove temporaries that are a day old, by this machine's clock and by the store's own."""
+        doing = f"sweeping {self.path(folder)}"
+        with suppress(AggregationError):  # what cannot be swept now is there for the next run
+            entries = [_entry(info) for info in self._list(doing, folder)]
+            newest = max((entry.modified for entry in entries), default=0.0)
+            for entry in entries:
+                aged = entry.modified and min(newest, time.time()) - entry.modified > STALE_SECONDS
                 if aged and parse_temporary(entry.name):
-                    self._fs.rm_file(info["name"])
+                    self._calls.once(doing, self._removal(os.path.join(folder, entry.name)))
 
     def close(self) -> None:
-        """Remove the temporaries that an interruption left."""
-        for temporary in list(self._writing):
-            self._discard_temporary(temporary)
+        """Remove what an interruption left."""
+        for draft in list(self._drafts):
+            self._discard(draft)
 
     def _key(self, name: str) -> str:
-        return f"{self._root}/{name}" if name else self._root
+        return f"{self._calls.root}/{name}" if name else self._calls.root
 
-    def _new_temporary(self, target: str) -> str:
-        folder, name = os.path.split(target)
-        temporary = new_temporary(name, os.uname().nodename.replace(".", "-"))
-        path = self._key(os.path.join(folder, temporary.name()))
-        self._writing.add(path)
-        with suppress(
-            Exception
-        ):  # an object store has no folders; where one is lacking the write will say so
-            self._fs.makedirs(self._key(folder), exist_ok=True)
-        return path
+    def _list(self, doing: str, folder: str) -> list[dict[str, Any]]:
+        """What the folder holds; nothing where it is absent."""
 
-    def _discard_temporary(self, temporary: str) -> None:
-        with suppress(Exception):  # what cannot be removed now is a later run's leftover
-            self._fs.rm_file(temporary)
-        self._writing.discard(temporary)
+        def ask(fs: Any) -> list[dict[str, Any]]:
+            fs.invalidate_cache(self._key(folder))
+            found: list[dict[str, Any]] = fs.ls(self._key(folder), detail=True)
+            return found
 
-    def _pieces(self, doing: str, sources: Sequence[str]) -> Iterator[list[_Piece]]:
-        """The blocks of each source."""
-        infos = read_ahead(lambda name: self._fs.info(self._key(name)), sources, self._settings.parallel)
-        for name in sources:
-            try:
-                info = next(infos)
-            except Exception as error:
-                raise self._translated(error, doing) from error
+        try:
+            return self._calls(doing, ask)
+        except MissingInputError:
+            return []
+
+    def _info(self, doing: str, name: str) -> dict[str, Any]:
+        def ask(fs: Any) -> dict[str, Any]:
+            fs.invalidate_cache(self._key(os.path.dirname(name)))
+            found: dict[str, Any] = fs.info(self._key(name))
+            return found
+
+        return self._calls(doing, ask)
+
+    def _look(self, doing: str, sources: Sequence[str]) -> list[Entry]:
+        """The entry of each source.
+
+        Raises:
+            MissingInputError: one is absent or is no file.
+        """
+        listed: dict[str, dict[str, Any]] = {}
+        if len(sources) >= _LIST_FROM or self._calls.alone:
+            for folder in {os.path.dirname(name) for name in sources}:
+                infos = self._list(doing, folder)
+                listed |= {f"{folder}/{_entry(info).name}".lstrip("/"): info for info in infos}
+
+        def look(name: str) -> dict[str, Any]:
+            info = listed.get(name)
+            return info if info and info["type"] == "file" else self._info(doing, name)
+
+        found = []
+        for name, info in zip(sources, read_ahead(look, sources, self._parallel), strict=True):
             if info["type"] != "file":
                 raise MissingInputError(
                     doing, f"{self.path(name)} is not a file", "put the input in its place"
                 )
-            key, size = self._key(name), int(info["size"])
-            yield [_Piece(key, start, end, whole=end - start == size) for start, end in blocks(size)]
+            found.append(_entry(info))
+        return found
 
-    def _fetched(self, doing: str, pieces: Sequence[_Piece]) -> Iterator[bytes]:
-        def fetch(piece: _Piece) -> bytes:
-            key, start, end, whole = piece
-            data: bytes = self._fs.cat_file(key) if whole else self._fs.cat_file(key, start, end)
-            if len(data) != end - start:
-                raise IntegrityError(
-                    doing, f"{key} had {end} bytes and gave {start + len(data)}: it was replaced", "run again"
-                )
-            return data
+    def _same(self, doing: str, sources: Sequence[str], before: Sequence[Entry]) -> None:
+        """See that the sources are what they were.
 
-        return read_ahead(fetch, pieces, self._settings.parallel)
+        Raises:
+            IntegrityError: one is another file now.
+        """
+        for name, entry, now in zip(sources, before, self._look(doing, sources), strict=True):
+            if entry.identity != now.identity:
+                raise IntegrityError(doing, f"{self.path(name)} was replaced while it was read", "run again")
 
-    def _publish(self, doing: str, temporary: str, target: str, size: int) -> None:
-        found = self._fs.info(temporary)["size"]
-        if found != size:
-            raise IntegrityError(doing, f"{size} bytes were written and {found} arrived", "run again")
-        self._fs.mv(temporary, self._key(target))
-        self._writing.discard(temporary)
+    def _fetched(self, doing: str, sources: Sequence[str], found: Sequence[Entry]) -> Iterator[bytes]:
+        """The blocks of all sources, in order."""
+        pieces = (
+            _Piece(name, start, end)
+            for name, entry in zip(sources, found, strict=True)
+            for start, end in blocks(entry.size)
+        )
+        return read_ahead(lambda piece: self._fetch(doing, piece), pieces, self._parallel)
 
-    def _translated(self, error: Exception, doing: str) -> AggregationError | Exception:
-        """A file system's error as one of ours; what is not the storage's doing stays what it is."""
-        if isinstance(error, AggregationError):
-            return error
-        if isinstance(error, FileNotFoundError):
-            return MissingInputError(doing, f"{error} is missing", "write it, or run the step that makes it")
-        if isinstance(error, PermissionError):
-            return ConfigurationError(doing, str(error), "check the credentials and what they may do")
-        if isinstance(error, (TimeoutError, ConnectionError)):
-            return UnavailableError(doing, f"{type(error).__name__}: {error}", "run again")
-        if isinstance(error, OSError):
-            return from_os_error(error, doing, self._url, writing=True)
-        return error
+    def _fetch(self, doing: str, piece: _Piece) -> bytes:
+        name, start, end = piece
+        if start == end:
+            return b""
+        data: bytes = self._calls(doing, lambda fs: fs.cat_file(self._key(name), start=start, end=end))
+        if len(data) != end - start:
+            raise IntegrityError(
+                doing,
+                f"{self.path(name)} had {end} bytes and gave {start + len(data)}: it was replaced",
+                "run again",
+            )
+        return data
+
+    def _anew(self, attempt: Callable[[Advance | None], Made], advance: Advance | None) -> Made:
+        """What the attempt gives: begun anew once where a source changed, and while what it writes breaks."""
+        patience = Patience(self._settings.timeout)
+        changed = 0
+        shown = 0
+        while True:
+            moved = 0
+
+            def show(count: int) -> None:
+                nonlocal moved, shown
+                moved += count
+                if advance is not None:
+                    advance(max(0, moved - shown))
+                shown = max(shown, moved)
+
+            try:
+                return attempt(show)
+            except WriteBrokeError as error:
+                patience.wait_or_raise(error)
+            except IntegrityError:
+                changed += 1
+                if changed > 1:
+                    raise
+
+    def _stream(
+        self,
+        doing: str,
+        stream: Iterable[bytes],
+        target: str,
+        size: int,
+        advance: Advance | None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Written:
+        started = time.perf_counter()
+        calculate = crc64_function()
+        written = crc64 = 0
+        folder, name = os.path.split(target)
+        temporary = os.path.join(folder, new_temporary(name, os.uname().nodename.replace(".", "-")).name())
+        draft = new_draft(self._calls, doing, self._key(temporary), self._key(target), size)
+        self._drafts.add(draft)
+        try:
+            for data in stream:
+                draft.write(data)
+                crc64 = calculate(data, crc64)
+                written += len(data)
+                if advance is not None and data:
+                    advance(len(data))
+            check()
+            draft.publish(written)
+        except BaseException:
+            self._discard(draft)
+            raise
+        self._drafts.discard(draft)
+        return Written(written, crc64, "streamed", 0, time.perf_counter() - started)
+
+    def _discard(self, draft: Draft) -> None:
+        draft.discard()
+        self._drafts.discard(draft)
+
+
+def _remove_file(key: str, fs: Any) -> None:
+    with suppress(FileNotFoundError):
+        fs.rm_file(key)
+
+
+def _remove_folder(key: str, fs: Any) -> None:
+    fs.rmdir(key)
 
 
 def _entry(info: dict[str, Any]) -> Entry:
-    modified = 0.0
-    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
-        value = info.get(key)
-        if isinstance(value, datetime):
-            modified = value.timestamp()
-        elif isinstance(value, (int, float)):
-            modified = float(value)
-        if modified:
-            break
-    name = os.path.basename(info["name"].rstrip("/"))
+    times = (_seconds(info.get(key)) for key in _TIMES)
+    modified = next((time for time in times if time), 0.0)
     size = int(info["size"] or 0)
-    values = [info[key] for key in _IDENTIFYING if info.get(key) is not None]
-    said = [str(value.timestamp() if isinstance(value, datetime) else value).strip('"') for value in values]
-    return Entry(name, size, modified, "-".join([str(size), *said]))
+    tags = [str(info[key]).strip('"') for key in _TAGS if info.get(key)]
+    # A listing and a look-up may give a time in different fractions: it counts where there is nothing better.
+    identity = "-".join([str(size), *(tags or [str(modified), str(info.get("ino") or info.get("unique"))])])
+    return Entry(os.path.basename(info["name"].rstrip("/")), size, modified, identity)
 
 
-def _discard(file: Any) -> None:
-    """Keep a file from being published by its close, where the file system can be asked to."""
-    with suppress(Exception):
-        file.discard()
+def _seconds(value: Any) -> float:
+    """A time as file systems have it: a datetime, seconds, ISO's or FTP's digits, in UTC without a zone."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(_FTP_TIME.sub(r"\1T\2", value))
+        except ValueError:
+            return 0.0
+        value = value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, datetime):
+        return value.timestamp()
+    return float(value) if isinstance(value, (int, float)) else 0.0
