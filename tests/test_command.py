@@ -1223,7 +1223,7 @@ def test_a_store_that_fails_on_the_way_down(
     root = f"test-{os.urandom(4).hex()}"
     fsspec.filesystem("memory").pipe_file(f"/{root}/l1/0.txt", b"a")
     monkeypatch.setattr(Failing, "error", error)
-    storage = open_storage(location.parse(f"failing://{root}"))
+    storage = open_storage(location.parse(f"failing://{root}"), Settings(timeout=0.2))
     for merge in (None, Command(("cat",))):
         with pytest.raises(kind):
             steps.merge(storage, LAYOUT, 1, level=1, output="result.txt", command=merge)

@@ -5,11 +5,20 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from aggregation import steps
-from aggregation.errors import ConfigurationError, MissingInputError, RefusedError, UnavailableError
+from aggregation.errors import (
+    ConfigurationError,
+    IntegrityError,
+    MissingInputError,
+    RefusedError,
+    UnavailableError,
+)
 from aggregation.layout import Layout, new_temporary
 from aggregation.location import parse
 from aggregation.storage import Settings, open_storage
@@ -17,6 +26,19 @@ from conftest import Outcome, command, environment, write_level
 from ftp_server import PASSWORD, ftp_server
 
 LAYOUT = Layout()
+
+
+class Flawed(MemoryFileSystem):  # type: ignore[misc]
+    """Fsspec's memory store, which stores another byte than it was given."""
+
+    protocol = "flawed"
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        file = super()._open(path, mode, **options)
+        if mode == "wb":
+            write = file.write
+            file.write = lambda data: write(data.replace(b"a", b"x"))
+        return file
 
 
 def call(script: str, *arguments: object, **variables: str) -> Outcome:
@@ -71,6 +93,21 @@ def test_a_refusal_is_one_line(root: str) -> None:
     assert outcome.returncode == (2 if root == "ftp://" else 5), outcome.stderr
     assert outcome.stderr.count("\n") == 1
     assert "a bug" not in outcome.stderr
+
+
+def test_what_is_read_back_is_compared() -> None:
+    """With --verify a store's flaw shows before the target is touched; the line says what was compared."""
+    fsspec.register_implementation("flawed", Flawed, clobber=True)
+    memory = fsspec.filesystem("memory")
+    root = f"test-{os.urandom(4).hex()}"
+    memory.pipe({f"/{root}/l1/0.txt": b"bc", f"/{root}/l1/1.txt": b"d", f"/{root}/l2/0.txt": b"old"})
+    storage = open_storage(parse(f"flawed://{root}"), Settings(verify=True))
+    assert steps.process(storage, LAYOUT, 0, 1, fan_in=2).written.verified
+    memory.pipe_file(f"/{root}/l1/1.txt", b"a")
+    with pytest.raises(IntegrityError, match="read back"):
+        steps.process(storage, LAYOUT, 0, 1, fan_in=2)
+    assert memory.cat_file(f"/{root}/l2/0.txt") == b"bcd"
+    assert len(memory.find(f"/{root}")) == 3
 
 
 @pytest.fixture

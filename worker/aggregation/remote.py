@@ -10,11 +10,9 @@ directory itself for that.
 """
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -26,6 +24,7 @@ from .location import Location
 from .readahead import BLOCK, blocks, read_ahead
 from .remote_calls import Calls, Patience
 from .remote_draft import Draft, WriteBrokeError, new_draft
+from .remote_entries import entry_of
 from .scratch import folder as scratch_folder
 from .scratch import make_room, save
 from .storage import Advance, Entry, Settings, Written, describe
@@ -35,14 +34,6 @@ Made = TypeVar("Made")
 STALE_SECONDS = 24 * 3600
 """A temporary is a leftover after a day: nobody can ask whether its writer lives."""
 
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modify", "created")
-"""Where file systems say when a file was written."""
-
-_TAGS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "crc32c", "checksum")
-"""What file systems say of a file that changes as its content does."""
-
-_FTP_TIME = re.compile(r"^(\d{8})(\d{6})")
-
 _LIST_FROM = 16
 """Sources from which on one listing of their folder costs less than a look-up of each."""
 
@@ -50,7 +41,7 @@ _LIST_FROM = 16
 class _Piece(NamedTuple):
     """A block of a source."""
 
-    name: str
+    key: str
     start: int
     end: int
 
@@ -85,13 +76,13 @@ class RemoteStorage:
 
     def entries(self, folder: str) -> list[Entry]:
         """One listing; sizes and times come with it wherever the file system has them."""
-        entries = [_entry(info) for info in self._list(f"listing {self.path(folder)}", folder)]
+        entries = [entry_of(info) for info in self._list(f"listing {self.path(folder)}", folder)]
         return [entry for entry in entries if entry.name and not parse_temporary(entry.name)]
 
     def find(self, name: str) -> Entry | None:
         """One look-up."""
         try:
-            return _entry(self._info(f"looking up {self.path(name)}", name))
+            return entry_of(self._info(f"looking up {self.path(name)}", name))
         except MissingInputError:
             return None
 
@@ -163,7 +154,7 @@ class RemoteStorage:
         """The first bytes only, where the file system has ranges."""
         doing = f"reading {self.path(name)}"
         end = min(limit, self._info(doing, name)["size"])
-        return self._fetch(doing, _Piece(name, 0, end))
+        return self._fetch(doing, _Piece(self._key(name), 0, end))
 
     def remove(self, names: Sequence[str]) -> None:
         """One deletion a file; folders go where the file system has them."""
@@ -208,7 +199,7 @@ class RemoteStorage:
         """Remove temporaries that are a day old, by this machine's clock and by the store's own."""
         doing = f"sweeping {self.path(folder)}"
         with suppress(AggregationError):  # what cannot be swept now is there for the next run
-            entries = [_entry(info) for info in self._list(doing, folder)]
+            entries = [entry_of(info) for info in self._list(doing, folder)]
             newest = max((entry.modified for entry in entries), default=0.0)
             for entry in entries:
                 aged = entry.modified and min(newest, time.time()) - entry.modified > STALE_SECONDS
@@ -254,7 +245,7 @@ class RemoteStorage:
         if len(sources) >= _LIST_FROM or self._calls.alone:
             for folder in {os.path.dirname(name) for name in sources}:
                 infos = self._list(doing, folder)
-                listed |= {f"{folder}/{_entry(info).name}".lstrip("/"): info for info in infos}
+                listed |= {f"{folder}/{entry_of(info).name}".lstrip("/"): info for info in infos}
 
         def look(name: str) -> dict[str, Any]:
             info = listed.get(name)
@@ -266,7 +257,7 @@ class RemoteStorage:
                 raise MissingInputError(
                     doing, f"{self.path(name)} is not a file", "put the input in its place"
                 )
-            found.append(_entry(info))
+            found.append(entry_of(info))
         return found
 
     def _same(self, doing: str, sources: Sequence[str], before: Sequence[Entry]) -> None:
@@ -282,23 +273,21 @@ class RemoteStorage:
     def _fetched(self, doing: str, sources: Sequence[str], found: Sequence[Entry]) -> Iterator[bytes]:
         """The blocks of all sources, in order."""
         pieces = (
-            _Piece(name, start, end)
+            _Piece(self._key(name), start, end)
             for name, entry in zip(sources, found, strict=True)
             for start, end in blocks(entry.size)
         )
         return read_ahead(lambda piece: self._fetch(doing, piece), pieces, self._parallel)
 
     def _fetch(self, doing: str, piece: _Piece) -> bytes:
-        name, start, end = piece
+        key, start, end = piece
         if start == end:
             return b""
-        data: bytes = self._calls(doing, lambda fs: fs.cat_file(self._key(name), start=start, end=end))
+        data: bytes = self._calls(doing, lambda fs: fs.cat_file(key, start=start, end=end))
         if len(data) != end - start:
-            raise IntegrityError(
-                doing,
-                f"{self.path(name)} had {end} bytes and gave {start + len(data)}: it was replaced",
-                "run again",
-            )
+            name = self.path(key.removeprefix(self._key("") + "/"))
+            gave = f"{name} had {end} bytes and gave {start + len(data)}: it was replaced"
+            raise IntegrityError(doing, gave, "run again")
         return data
 
     def _anew(self, attempt: Callable[[Advance | None], Made], advance: Advance | None) -> Made:
@@ -349,12 +338,27 @@ class RemoteStorage:
                 if advance is not None and data:
                     advance(len(data))
             check()
-            draft.publish(written)
+            verified = self._settings.verify
+            draft.publish(written, partial(self._read_back, doing, written, crc64) if verified else None)
         except BaseException:
             self._discard(draft)
             raise
         self._drafts.discard(draft)
-        return Written(written, crc64, "streamed", 0, time.perf_counter() - started)
+        return Written(written, crc64, "streamed", 0, time.perf_counter() - started, verified or None)
+
+    def _read_back(self, doing: str, size: int, crc64: int, key: str) -> None:
+        """Compare what is stored with what was written.
+
+        Raises:
+            IntegrityError: it is something else.
+        """
+        pieces = (_Piece(key, start, end) for start, end in blocks(size))
+        calculate = crc64_function()
+        found = 0
+        for data in read_ahead(lambda piece: self._fetch(doing, piece), pieces, self._parallel):
+            found = calculate(data, found)
+        if found != crc64:
+            raise IntegrityError(doing, f"CRC64 {crc64} was written and {found} is read back", "run again")
 
     def _discard(self, draft: Draft) -> None:
         draft.discard()
@@ -368,26 +372,3 @@ def _remove_file(key: str, fs: Any) -> None:
 
 def _remove_folder(key: str, fs: Any) -> None:
     fs.rmdir(key)
-
-
-def _entry(info: dict[str, Any]) -> Entry:
-    times = (_seconds(info.get(key)) for key in _TIMES)
-    modified = next((time for time in times if time), 0.0)
-    size = int(info["size"] or 0)
-    tags = [str(info[key]).strip('"') for key in _TAGS if info.get(key)]
-    # A listing and a look-up may give a time in different fractions: it counts where there is nothing better.
-    identity = "-".join([str(size), *(tags or [str(modified), str(info.get("ino") or info.get("unique"))])])
-    return Entry(os.path.basename(info["name"].rstrip("/")), size, modified, identity)
-
-
-def _seconds(value: Any) -> float:
-    """A time as file systems have it: a datetime, seconds, ISO's or FTP's digits, in UTC without a zone."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(_FTP_TIME.sub(r"\1T\2", value))
-        except ValueError:
-            return 0.0
-        value = value if value.tzinfo else value.replace(tzinfo=UTC)
-    if isinstance(value, datetime):
-        return value.timestamp()
-    return float(value) if isinstance(value, (int, float)) else 0.0

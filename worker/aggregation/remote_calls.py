@@ -124,7 +124,9 @@ class Calls:
             fs.retries = 1
         if isinstance(getattr(fs, "dircache", None), DirCache):
             fs.dircache.use_listings_cache = False  # other pods write here too
-        self.root = root.rstrip("/")
+        # A class that derives from another's may know the other's scheme only.
+        self.root = root.lstrip("/").removeprefix(f"{location.protocol}://") if "://" in root else root
+        self.root = self.root.rstrip("/")
         if not location.url.endswith(self.root.lstrip("/")) or "?versionId=" in self.root:
             raise ConfigurationError(
                 f"opening {location}",

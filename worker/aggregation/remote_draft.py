@@ -39,6 +39,9 @@ class WriteBrokeError(UnavailableError):
     """A file that is being written cannot go on: only a new one can."""
 
 
+Compare = Callable[[str], None]
+
+
 class Draft(Protocol):
     """What a target is written as."""
 
@@ -46,11 +49,14 @@ class Draft(Protocol):
         """Add bytes; what went wrong with earlier ones is raised here too."""
         ...
 
-    def publish(self, size: int) -> None:
+    def publish(self, size: int, compare: Compare | None) -> None:
         """Make it the target. Atomic as far as the module says.
 
+        `compare` gets the path of what is to be read back: before it becomes the target, but on S3, where
+        nothing can be read before.
+
         Raises:
-            IntegrityError: another number of bytes arrived.
+            IntegrityError: another number of bytes arrived, or `compare` says so.
         """
         ...
 
@@ -142,9 +148,11 @@ class _TemporaryDraft:
         """As it comes; the file gathers it."""
         self._workers.start(lambda: self._once(lambda fs: self._open(fs).write(data)))
 
-    def publish(self, size: int) -> None:
+    def publish(self, size: int, compare: Compare | None) -> None:
         """Closed, looked at, moved."""
         self._workers.do(lambda: self._once(lambda fs: self._open(fs).close()))
+        if compare is not None:
+            compare(self._temporary)
         self._workers.do(lambda: self._once(lambda fs: self._move(fs, size)))
         self._workers.end()
 
@@ -224,18 +232,19 @@ class _S3Draft:
 
         self._workers.start(send)
 
-    def publish(self, size: int) -> None:
+    def publish(self, size: int, compare: Compare | None) -> None:
         """One PUT, whose CRC32 the service compares; or the last part, the end, and a look at the size."""
         if self._upload is None:
             self._workers.do(self._put)
-            self._workers.end()
-            return
-        self._send(bytes(self._buffer))
-        self._workers.do(self._complete)
+        else:
+            self._send(bytes(self._buffer))
+            self._workers.do(self._complete)
         self._workers.end()
-        found = self._ask("head_object")["ContentLength"]
+        found = size if self._upload is None else self._ask("head_object")["ContentLength"]
         if found != size:
             raise IntegrityError(self._doing, f"{size} bytes were written and {found} arrived", "run again")
+        if compare is not None:
+            compare(f"{self._bucket}/{self._key}")
 
     def _put(self) -> None:
         self._ask("put_object", Body=bytes(self._buffer))

@@ -178,7 +178,8 @@ def _known(error: Exception) -> tuple[_Cause, str] | None:
     origins = list(_origins(error))
     for one in origins:
         answer = _answer(one)
-        if answer is not None:
+        # Which way of looking an FTP server does not take says nothing against what another one found absent.
+        if answer is not None and not (answer[0] is _SETTINGS and isinstance(error, FileNotFoundError)):
             return answer
     if isinstance(error, FileNotFoundError):
         return _MISSING, f"{error.filename or _text(error)} is missing"
