@@ -110,6 +110,19 @@ def test_what_is_read_back_is_compared() -> None:
     assert len(memory.find(f"/{root}")) == 3
 
 
+def test_a_name_is_taken_literally_where_files_are_copied() -> None:
+    """A store without a rename copies and removes what it is told, not what a pattern would match."""
+    memory = fsspec.filesystem("memory")
+    root = f"test-{os.urandom(4).hex()}"
+    memory.pipe({f"/{root}/{folder}/l1/{n}.txt": b"%d" % n for folder in ("a*b", "axb") for n in range(2)})
+    memory.pipe_file(f"/{root}/axb/l2/0.txt", b"other")
+    storage = open_storage(parse(f"memory://{root}/a*b"))
+    steps.process(storage, LAYOUT, 0, 1, fan_in=2)
+    assert memory.cat_file(f"/{root}/a*b/l2/0.txt") == b"01"
+    assert memory.cat_file(f"/{root}/axb/l2/0.txt") == b"other"
+    assert len(memory.find(f"/{root}")) == 6
+
+
 @pytest.fixture
 def served(root: Path) -> Iterator[str]:
     """The root's URL on an FTP server, its password included."""

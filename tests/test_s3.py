@@ -190,6 +190,13 @@ PASSING: list[tuple[str, list[Fault]]] = [
     ("part", [{"method": "PUT", "match": "partNumber=2", "status": 503, "code": "SlowDown", "times": 2}]),
     ("end", [{"method": "POST", "match": "uploadId", "status": 500, "code": "InternalError", "times": 1}]),
     ("end unheard", [{"method": "POST", "match": "uploadId", "status": 500, "times": 1, "done": True}]),
+    (
+        "end unheard, then unknown",
+        [
+            {"method": "POST", "match": "uploadId", "status": 500, "times": 1, "done": True},
+            {"method": "POST", "match": "uploadId", "status": 404, "code": "NoSuchUpload"},
+        ],
+    ),
 ]
 
 
@@ -199,6 +206,7 @@ def test_what_passes_is_tried_again(bucket: Bucket, faults: list[Fault]) -> None
     contents = put_inputs(bucket.place, 5 * MIB)
     bucket.server.faults(*faults)
     steps.process(bucket.place.storage, LAYOUT, 0, 1, fan_in=2)
+    assert sum("partNumber=1" in line for line in bucket.server.requests()) == 1  # nothing is sent twice
     bucket.server.faults()
     assert bucket.place.get("l2/0.txt") == b"".join(contents)
     assert bucket.place.names() == {"l1/0.txt", "l1/1.txt", "l2/0.txt"}
@@ -252,6 +260,7 @@ def test_sigterm(bucket: Bucket, script: str, fault: Fault) -> None:
         _, stderr = process.communicate(timeout=60)
         seconds = time.monotonic() - started
     bucket.server.faults()
+    time.sleep(fault.get("wait", 0) if fault.get("times") else 0)  # what was asked for comes to its end
     assert process.returncode == 143, stderr
     assert seconds < 10
     assert stderr.count("\n") == 1
