@@ -39,15 +39,14 @@ def test_the_local_path_is_light(root: Path, script: str, arguments: list[int]) 
 
 
 def test_oss_imports_what_it_needs() -> None:
-    """On an oss:// root oss2 is there; ossfs and fsspec only where something is listed."""
+    """On an oss:// root oss2 is there; ossfs and fsspec are not, where something is listed neither."""
     with OssServer(["demo"], access_key_id="id", access_key_secret="secret") as server:
         for number in range(2):
             server.put("demo", f"x/l1/{number}.txt", b"x")
         joined = imported("process.py", 0, 1, "--root", "oss://demo/x", **server.environment())
         listed = imported("merge.py", 2, "--root", "oss://demo/x", **server.environment())
     assert {"oss2", "anycrc"} <= joined
-    assert not {"ossfs", "fsspec", "asyncio"} & joined
-    assert {"oss2", "ossfs", "fsspec"} <= listed
+    assert not {"ossfs", "fsspec", "asyncio"} & (joined | listed)
 
 
 def test_memory_does_not_import_oss() -> None:

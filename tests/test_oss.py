@@ -18,7 +18,7 @@ from aggregation import steps
 from aggregation.errors import AggregationError, IntegrityError, UnavailableError
 from aggregation.layout import Layout
 from aggregation.oss import combined
-from aggregation.oss_client import is_retried
+from aggregation.oss_answers import is_retried
 from aggregation.storage import Settings
 from conftest import command, environment
 from oss_server import (

@@ -22,6 +22,23 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Instead:
+    """Answer with this instead, as a proxy or a broken service might.
+
+    Attributes:
+        status: The HTTP status.
+        document: The body.
+        headers: More headers; one that is empty is left out: `x-oss-request-id`, `Content-Length`.
+        after: Whether the request is carried out all the same.
+    """
+
+    status: int = 200
+    document: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    after: bool = False
+
+
+@dataclass(frozen=True)
 class Delay:
     """Wait before carrying out the request."""
 
@@ -81,9 +98,9 @@ class Call:
     after: bool = False
 
 
-Action = Answer | Delay | Reset | LoseAnswer | Truncate | OmitCrc | WrongCrc | Hold | Call
+Action = Answer | Instead | Delay | Reset | LoseAnswer | Truncate | OmitCrc | WrongCrc | Hold | Call
 
-# The names that the control endpoint takes; Call has none, a function cannot travel.
+# The names that the control endpoint takes; Call and Instead have none, functions and bytes cannot travel.
 ACTIONS: dict[str, Callable[..., Action]] = {
     "answer": Answer,
     "delay": Delay,

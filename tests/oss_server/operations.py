@@ -103,7 +103,7 @@ class Response:
 
     Attributes:
         status: The HTTP status.
-        headers: All but those that every answer has.
+        headers: All but those that every answer has; an empty one leaves one of those out.
         document: A small body.
         content: An object's bytes to send, in place of a document.
         offset: Where in `content` to begin.
@@ -446,6 +446,8 @@ class Service:
     def _upload_part_copy(self, request: Request) -> Response:
         number, upload_id = self._part_target(request)
         source = self._copy_source(request)
+        if source.kind == "Symlink":
+            raise OssError(400, "NotSupported", "UploadPartCopy from a symlink is not supported.")
         if source.kind == "Appendable" and not self._settings.copy_appendable:
             message = "The operation is not supported for this resource"
             raise OssError(400, "OperationNotSupported", message, ResourceType="Appendable")
@@ -564,9 +566,11 @@ class _Listing:
         for entry in entries:
             if isinstance(entry.item, StoredObject):
                 item = entry.item
+                size = 0 if item.kind == "Symlink" else item.size
                 parts.append(
                     f"<Contents>{self.named('Key', item.key)}"
-                    f"<LastModified>{_iso(item.modified)}</LastModified><ETag>{escape(item.etag)}</ETag><Type>{item.kind}</Type><Size>{item.size}</Size>"
+                    f"<LastModified>{_iso(item.modified)}</LastModified><ETag>{escape(item.etag)}</ETag>"
+                    f"<Type>{item.kind}</Type><Size>{size}</Size>"
                     f"{_tag('StorageClass', item.storage_class)}{_OWNER if owner else ''}</Contents>"
                 )
             else:

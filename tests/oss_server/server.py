@@ -24,6 +24,7 @@ from oss_server.faults import (
     Fault,
     Faults,
     Hold,
+    Instead,
     LoseAnswer,
     OmitCrc,
     Reset,
@@ -208,6 +209,7 @@ class OssServer:
         *,
         kind: str = "Normal",
         headers: Mapping[str, str] | None = None,
+        modified: float | None = None,
     ) -> StoredObject:
         """Store an object; returns it.
 
@@ -215,13 +217,14 @@ class OssServer:
             bucket: An existing bucket.
             key: Any key; the service's rules for keys are not checked.
             data: Its bytes.
-            kind: `Normal`, `Multipart` or `Appendable`.
+            kind: `Normal`, `Multipart`, `Appendable` or `Symlink`; the last stands for what it leads to.
             headers: By lower-case name, such as `x-oss-meta-token`.
+            modified: Unix time; None: now.
 
         Raises:
             OssError: NoSuchBucket.
         """
-        return self._put(bucket, key, Body.of(data), crc64(data), kind, headers)
+        return self._put(bucket, key, Body.of(data), crc64(data), kind, headers, modified)
 
     def put_pattern(self, bucket: str, key: str, size: int, block: bytes = b"\0") -> StoredObject:
         """Store an object that repeats `block` up to `size` bytes; takes no memory, so `size` may be any.
@@ -290,7 +293,14 @@ class OssServer:
         }
 
     def _put(
-        self, bucket: str, key: str, body: Body, crc: int, kind: str, headers: Mapping[str, str] | None
+        self,
+        bucket: str,
+        key: str,
+        body: Body,
+        crc: int,
+        kind: str,
+        headers: Mapping[str, str] | None,
+        modified: float | None = None,
     ) -> StoredObject:
         stored = StoredObject(
             key,
@@ -299,7 +309,7 @@ class OssServer:
             crc,
             crc_shown=True,
             kind=kind,
-            modified=time.time(),
+            modified=time.time() if modified is None else modified,
             headers={"content-type": "application/octet-stream", **(headers or {})},
         )
         self._store.put(bucket, stored)
@@ -378,8 +388,9 @@ class OssServer:
         self._shaper.wait(self.settings.latency)
         try:
             self._act_before(exchange)
-            response = self._carry_out(exchange)
+            response = self._instead(exchange, after=False) or self._carry_out(exchange)
             self._act_after(exchange, response)
+            response = self._instead(exchange, after=True) or response
         except OssError as err:
             response = self._error_response(exchange, err)
         before = body.size
@@ -442,6 +453,14 @@ class OssServer:
                 fault.reach()
                 raise _Dropped
 
+    def _instead(self, exchange: _Exchange, *, after: bool) -> Response | None:
+        for fault in exchange.faults:
+            action = fault.action
+            if isinstance(action, Instead) and action.after == after:
+                fault.reach()
+                return Response(action.status, dict(action.headers), action.document)
+        return None
+
     def _act_after(self, exchange: _Exchange, response: Response) -> None:
         for fault in exchange.faults:
             action = fault.action
@@ -485,7 +504,9 @@ class OssServer:
             "Content-Length": str(size),
             **response.headers,
         }
-        head = response_head(response.status, headers)
+        if not headers["Content-Length"]:  # then the connection's end is the body's
+            keep_alive, headers["Connection"] = False, "close"
+        head = response_head(response.status, {name: value for name, value in headers.items() if value})
         if response.content is None or exchange.head.method == "HEAD" or response.status == 304:
             data = head if exchange.head.method == "HEAD" else head + response.document
             ticket.sending(len(data))

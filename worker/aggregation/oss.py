@@ -17,10 +17,11 @@ from typing import NamedTuple, Self, TypeVar
 from anycrc import Model
 
 from . import parts, stopping
-from .errors import AggregationError, IntegrityError, MissingInputError, RefusedError
+from .errors import AggregationError, IntegrityError, MissingInputError, RefusedError, UnavailableError
 from .layout import new_temporary, parse_temporary
 from .location import Location
-from .oss_client import NoSuchUploadError, ObjectState, OssClient, ReplacedError
+from .oss_answers import NoSuchUploadError, ObjectState, ReplacedError
+from .oss_client import OssClient
 from .oss_credentials import from_environment
 from .parts import Copy, Join, Part, Range, Upload
 from .readahead import blocks, read_ahead
@@ -91,15 +92,12 @@ class OssStorage:
 
     def entries(self, folder: str) -> list[Entry]:
         """One listing, a request for each 1,000 objects; sizes and times come with it."""
-        folder = self._key(folder).rstrip("/")
+        prefix = self._folder(folder)
         found = []
-        for info in self.client.list(folder):
-            name = (
-                str(info["name"]).rstrip("/").removeprefix(f"{self.client.bucket_name}/{folder}").strip("/")
-            )
-            if name and "/" not in name and not parse_temporary(name):
-                size, etag = int(info["size"]), str(info.get("ETag", ""))
-                found.append(Entry(name, size, float(info.get("LastModified") or 0), f"{size}-{etag}"))
+        for listed in self.client.list(prefix):
+            name = listed.key.removeprefix(prefix).removesuffix("/")
+            if name and not parse_temporary(name):
+                found.append(Entry(name, listed.size, listed.modified, f"{listed.size}-{listed.etag}"))
         return found
 
     def find(self, name: str) -> Entry | None:
@@ -179,7 +177,7 @@ class OssStorage:
         size = os.stat(path).st_size
         with open(path, "rb", buffering=0) as file:
             if size <= PUT_MAX:
-                crc64 = self._put(doing, target, file.read())
+                crc64 = self._put(doing, self._key(target), file.read())
                 if advance is not None:
                     advance(size)
             else:
@@ -197,7 +195,7 @@ class OssStorage:
 
     def write(self, target: str, data: bytes) -> None:
         """One PUT."""
-        self._put(f"writing {self.path(target)}", target, data)
+        self._put(f"writing {self.path(target)}", self._key(target), data)
 
     def read(self, name: str, limit: int) -> bytes:
         """One GET."""
@@ -210,25 +208,32 @@ class OssStorage:
 
     def remove_tree(self, folder: str) -> None:
         """A listing and a deletion for each 1,000 objects; uploads into the folder are aborted."""
-        prefix = f"{self._key(folder)}/"
-        keys = sorted(self.client.keys(prefix), key=lambda key: (-key.count("/"), key))
-        if keys:
-            self.client.delete_many(keys)
+        prefix = self._folder(folder)
+        keys = (listed.key for listed in self.client.list(prefix, delimiter=""))
+        self.client.delete_many(sorted(keys, key=lambda key: (-key.count("/"), key)))
         with suppress(AggregationError):  # the bucket's lifecycle rule is there for these
             for upload in self.client.uploads(prefix):
                 self.client.abort(upload.key, upload.id)
 
     def sweep(self, folder: str) -> None:
-        """Abort uploads into the folder, and delete intermediate objects, that are a day old."""
-        before = time.time() - ABANDONED_SECONDS
-        folder = self._key(folder).rstrip("/")
+        """Delete intermediate objects, and abort uploads into them, a day after they began.
+
+        The day is the service's. An upload into any other key is left to the bucket's lifecycle rule: nothing
+        shows who began it.
+        """
+        prefix = self._folder(folder)
+
+        def is_leftover(key: str, since: float) -> bool:
+            aged = since < self.client.now() - ABANDONED_SECONDS
+            return aged and parse_temporary(os.path.basename(key)) is not None
+
         with suppress(AggregationError):  # what cannot be swept now is there for the next run
-            for upload in self.client.uploads(f"{folder}/" if folder else ""):
-                if upload.began < before:
+            for upload in self.client.uploads(prefix, "/", cleaning=True):
+                if is_leftover(upload.key, upload.began):
                     self.client.abort(upload.key, upload.id)
-            for info in self.client.list(folder):
-                if parse_temporary(os.path.basename(str(info["name"]))) and info["LastModified"] < before:
-                    self.client.delete(str(info["name"]).removeprefix(f"{self.client.bucket_name}/"))
+            for listed in self.client.list(prefix):
+                if is_leftover(listed.key, listed.modified):
+                    self.client.delete(listed.key)
 
     def close(self) -> None:
         """Abort the uploads, and delete the intermediate objects, that an interruption left."""
@@ -240,50 +245,72 @@ class OssStorage:
     def _key(self, name: str) -> str:
         return f"{self._prefix}{name}"
 
+    def _folder(self, name: str) -> str:
+        """What the keys in a folder begin with; empty for the bucket itself."""
+        key = self._key(name).rstrip("/")
+        return f"{key}/" if key else ""
+
     def _concatenate(self, doing: str, names: Sequence[str], target: str, advance: Advance | None) -> Written:
         started = time.perf_counter()
         before = self.client.requests
         sources = self._look_up(doing, names)
         sizes = [source.size for source in sources]
         try:
-            copyable = [not (source.state and source.state.appendable) for source in sources]
+            copyable = [source.state is None or source.state.copyable for source in sources]
             join = parts.plan(sizes, copyable, self.settings.max_parts)
         except ValueError as error:
             raise RefusedError(doing, str(error), "merge fewer files into one object") from error
         total = sum(sizes)
         copied = parts.copied_size(join)
-        if total <= PUT_MAX and copied < WORTH:
-            copied = 0
-            crc64: int | None = self._fetch_and_put(doing, sources, target, advance)
-            verified = True
-        else:
-            with _Assembly(self, doing, sources, advance) as assembly:
-                crc64, verified = assembly.run(self._key(target), join)
-        if self.settings.verify:
-            verified = self._read_back(doing, sources, target, total)
+        by_put = total <= PUT_MAX and copied < WORTH
+        make = self._make_verified if self.settings.verify else self._make
+        crc64, verified = make(doing, sources, self._key(target), None if by_put else join, advance)
         return Written(
             total,
             crc64,
-            "server-side" if copied > total // 2 else "streamed",
+            "server-side" if copied > total // 2 and not by_put else "streamed",
             self.client.requests - before,
             time.perf_counter() - started,
             verified,
         )
 
+    def _make(
+        self, doing: str, sources: Sequence[Source], key: str, join: Join | None, advance: Advance | None
+    ) -> tuple[int | None, bool]:
+        """Make the object, by one PUT without a plan. Returns its CRC64, and whether that was compared."""
+        if join is None:
+            return self._fetch_and_put(doing, sources, key, advance), True
+        with _Assembly(self, doing, sources, advance) as assembly:
+            return assembly.run(key, join)
+
+    def _make_verified(
+        self, doing: str, sources: Sequence[Source], key: str, join: Join | None, advance: Advance | None
+    ) -> tuple[int | None, bool]:
+        """The same by way of an intermediate object, which is read back before anything is published."""
+        made = self.intermediate(key)
+        try:
+            self._make(doing, sources, made, join, advance)
+            copy = self.state_of(doing, made)
+            self._read_back(doing, sources, copy)
+            plan = parts.plan([copy.size], [True], self.settings.max_parts) if copy.size > PUT_MAX else None
+            return self._make(doing, [copy], key, plan, None)
+        finally:
+            self.drop(made)
+
     def _look_up(self, doing: str, names: Sequence[str], list_from: int | None = LIST_FROM) -> list[Source]:
         """The sources' sizes and states: by a HEAD each, but of many by one listing where they are short."""
         keys = [self._key(name) for name in names]
-        listed: dict[str, int] = {}
+        short: dict[str, int] = {}
         if list_from is not None and len(keys) >= list_from:
             for folder in sorted({os.path.dirname(key) for key in keys}):
-                for info in self.client.list(folder):
-                    listed[str(info["name"]).removeprefix(f"{self.client.bucket_name}/")] = int(info["size"])
+                for listed in self.client.list(f"{folder}/" if folder else ""):
+                    # A symlink may be listed with 0 bytes, and not as one.
+                    if 0 < listed.size < parts.PART_MIN and listed.kind != "Symlink":
+                        short[listed.key] = listed.size
 
         def look_up(key: str) -> Source:
-            size = listed.get(key)
-            if size is not None and size < parts.PART_MIN:
-                return Source(key, size, None)
-            return self.state_of(doing, key)
+            size = short.get(key)
+            return self.state_of(doing, key) if size is None else Source(key, size, None)
 
         return list(read_ahead(look_up, keys, self.settings.parallel))
 
@@ -310,9 +337,7 @@ class OssStorage:
             raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
         return data, state
 
-    def _fetch_and_put(
-        self, doing: str, sources: Sequence[Source], target: str, advance: Advance | None
-    ) -> int:
+    def _fetch_and_put(self, doing: str, sources: Sequence[Source], key: str, advance: Advance | None) -> int:
         def fetch(source: Source) -> bytes:
             return self.fetch(doing, source, Range(0, 0, source.size))[0]
 
@@ -321,27 +346,41 @@ class OssStorage:
             fetched.append(data)
             if advance is not None and data:
                 advance(len(data))
-        return self._put(doing, target, b"".join(fetched))
+        return self._put(doing, key, b"".join(fetched))
 
-    def _put(self, doing: str, target: str, data: bytes) -> int:
+    def _put(self, doing: str, key: str, data: bytes) -> int:
         crc64 = int(CRC.calc(data))
-        found = self.client.put(self._key(target), data, crc64, self.run)
-        if found not in (None, crc64):
-            raise IntegrityError(doing, f"the service computed CRC64 {found}, not {crc64}", "run again")
+        found = self.client.put(key, data, crc64, self.run)
+        self.see_published(doing, key, crc64, found)
         return crc64
 
-    def _read_back(self, doing: str, sources: Sequence[Source], target: str, total: int) -> bool:
-        """Read the target and the sources, and compare.
+    def see_published(self, doing: str, key: str, expected: int | None, found: int | None) -> None:
+        """Look again at an object that the answer to its making gave another CRC64 than is expected.
+
+        What was sent or copied has been compared before, so it is likelier the answer that is wrong.
+
+        Raises:
+            IntegrityError: the service says so twice; the object is published.
+        """
+        if expected is None or found in (None, expected):
+            return
+        state = self.client.head(key)
+        again = state.crc64 if state else None
+        if again != expected:
+            why = f"oss://{self.client.bucket_name}/{key} is published, with CRC64 {again}, not {expected}"
+            raise IntegrityError(doing, why, "do not use it before this command has succeeded: run it again")
+
+    def _read_back(self, doing: str, sources: Sequence[Source], made: Source) -> None:
+        """Read the object that was made and the sources, and compare.
 
         Raises:
             IntegrityError: they differ.
         """
-        written = self._checksum([self.state_of(doing, self._key(target))], doing)
+        written = self._checksum([made], doing)
         read = self._checksum(sources, doing)
         if written != read:
-            why = f"the target's {total} bytes have CRC64 {written}, the sources' {read}"
+            why = f"the {made.size} bytes that were written have CRC64 {written}, the sources' {read}"
             raise IntegrityError(doing, why, "run again; if it stays, ask the service")
-        return True
 
     def _checksum(self, sources: Sequence[Source], doing: str) -> int:
         """The CRC64 of the sources' bytes, by reading them all."""
@@ -443,7 +482,7 @@ class _Assembly:
         if found is None:
             state = self._client.head(key)
             found = state.crc64 if state else None
-        self._compare(expected, found)
+        self._storage.see_published(self._doing, key, expected, found)
         return expected, found is not None
 
     def upload(self, key: str, descriptor: int, size: int) -> int:
@@ -467,7 +506,7 @@ class _Assembly:
             self._storage.abort(key, upload)
             raise
         self._storage.ended(key, upload)
-        self._compare(crc64, reported)
+        self._storage.see_published(self._doing, key, crc64, reported)
         return crc64 or 0
 
     def _compare(self, expected: int | None, found: int | None) -> None:
@@ -565,9 +604,9 @@ class _Assembly:
     def _complete(self, key: str, upload: str, made: Sequence[_Made], crc64: int | None) -> int | None:
         try:
             return self._client.complete(key, upload, [part.etag for part in made])
-        except NoSuchUploadError:
-            # The answer to an earlier try may have been lost: then the object is there, with our mark; or
-            # another run of the same step has put the same bytes there since.
+        except (NoSuchUploadError, UnavailableError):
+            # The answer to an earlier try may have been lost, or hidden by a proxy: then the object is there,
+            # with our mark; or another run of the same step has put the same bytes there since.
             state = self._client.head(key)
             if state is None or state.size != sum(part.size for part in made):
                 raise

@@ -1,8 +1,8 @@
-"""The OSS operations that the worker needs, retried and translated.
+"""The OSS operations that the worker needs, each sent until it is answered for good.
 
-oss2 retries no request, so this is the one layer that does: by the table below, with exponential backoff and
-jitter, for `timeout` seconds. An error names the operation, the object and the request id; never a secret.
-oss2's own CRC64 is off: without its compiled extension it is a hundred times slower than anycrc.
+Nothing below retries, so this is the one layer that does: by the table of `oss_answers`, with exponential
+backoff and jitter, for `timeout` seconds. An error names the operation, the object and the request id, and
+never a secret.
 """
 
 import base64
@@ -12,26 +12,29 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
-from xml.etree import ElementTree as ET  # the answers of the service that the credentials go to
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import TypeVar
+from xml.etree import ElementTree as ET  # only the type: the documents were read by oss_answers
 
 import oss2
 
-from . import stopping
-from .errors import (
-    AggregationError,
-    ConfigurationError,
-    MissingInputError,
-    RefusedError,
-    UnavailableError,
+from . import oss_answers, oss_listing, stopping
+from .errors import AggregationError, ConfigurationError, UnavailableError
+from .oss_answers import (
+    CRC_HEADER,
+    TOKEN_HEADER,
+    NoAnswerError,
+    NoSuchUploadError,
+    ObjectState,
+    ReplacedError,
+    ServiceError,
 )
 from .oss_credentials import Configuration
-from .oss_transport import PATIENCE, TRANSPORT_ERRORS, lasting, proxy_of, reason, use_environment
+from .oss_listing import Listed, Upload
+from .oss_transport import PATIENCE, TRANSPORT_ERRORS, lasting, reason
+from .oss_wire import Wire
 
-CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
 """Seconds without a byte of an answer, at most."""
 
@@ -55,74 +58,19 @@ next run but a day removes it."""
 _LOOK_SECONDS = 0.1
 """How often a wait looks whether the process is to end."""
 
-_SKEW_SECONDS = 900
-"""How far OSS lets this clock be from its own."""
+_TOLERANCE_SECONDS = 2.0
+"""Between two clocks that are compared by an answer's date, which has whole seconds."""
 
-_PAGE = 1000
-"""Parts in one answer of a listing: the most that OSS gives."""
+_DELETED_AT_ONCE = 1000
+"""Keys of one request: the most that OSS takes."""
 
 _BACKOFF_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 10.0
-
-RETRIED_STATUSES = frozenset({408, 429})
-"""And every status from 500 on."""
-
-RETRIED_CODES = frozenset(
-    {
-        "ServiceUnavailable",
-        "InternalError",
-        "RequestTimeout",
-        "RequestTimeTooSkewed",  # a node's clock is set right within minutes of its start
-        "TotalQpsLimitExceeded",
-        "QpsLimitExceeded",
-        "UploadTrafficRateLimitExceeded",
-        "DownloadTrafficRateLimitExceeded",
-        "MetaOperationQpsLimitExceeded",
-        "ActiveRequestLimitExceeded",
-    }
-)
-
-_DENIED_CODES = frozenset({"NoSuchBucket", "InvalidAccessKeyId", "InvalidSecurityToken", "InvalidBucketName"})
-_DENIED = "check the bucket in --root, OSS_ENDPOINT, OSS_REGION, the credentials and what they may do"
-_TOKEN_HEADER = "x-oss-meta-aggregation-token"  # noqa: S105 - a mark, not a secret
-_CRC_HEADER = "x-oss-meta-aggregation-crc64"
 
 Answer = TypeVar("Answer")
 
 logging.getLogger("oss2").addHandler(logging.NullHandler())
 """An error is one line, ours; without a handler Python writes a library's lines to stderr too."""
-
-
-class ObjectState(NamedTuple):
-    """What HEAD says of an object."""
-
-    size: int
-    etag: str
-    crc64: int | None
-    """As the service reports it, which it may not for an object made of copied parts."""
-    noted_crc64: int | None
-    """As the worker noted it that made the object."""
-    appendable: bool
-    modified: float
-    token: str
-    """The mark of the run that made the object; "" if no worker made it."""
-
-    @property
-    def known_crc64(self) -> int | None:
-        """The CRC64, from whoever knows it."""
-        return self.noted_crc64 if self.crc64 is None else self.crc64
-
-
-class ReplacedError(Exception):
-    """A source is no longer what it was when the join began."""
-
-
-class NoSuchUploadError(Exception):
-    """The multipart upload is gone: completed, or aborted by another run."""
-
-
-class _TruncatedError(Exception):
-    """A body ended before its length."""
 
 
 class OssClient:
@@ -139,54 +87,60 @@ class OssClient:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._session = _Session(pool_size=connections)
-        try:
-            self.bucket = _Bucket(configuration, bucket, self._session)
-        except oss2.exceptions.ClientError as error:
-            raise ConfigurationError(f"opening oss://{bucket}", str(error.body), _DENIED) from error
-        url = configuration.endpoint.url(bucket, "")
-        use_environment(self._session.session, url)
-        proxy = proxy_of(self._session.session, url)
-        self._peer = f"{url.split('/')[2]} (OSS_ENDPOINT){f' by the proxy {proxy}' if proxy else ''}"
+        self._wire = Wire(configuration, bucket, connections)
 
     def close(self) -> None:
         """Let go of the connections. Requests that wait for their next try give up."""
         self._stopped.set()
-        self._session.session.close()
+        self._wire.close()
+
+    def now(self) -> float:
+        """Seconds since the epoch by the service's clock, as its last answer showed it."""
+        return time.time() + self._wire.ahead
 
     def head(self, key: str) -> ObjectState | None:
         """The object's state; None if there is none."""
 
         def send() -> ObjectState | None:
             try:
-                result = self.bucket.head_object(key)
-            except oss2.exceptions.NotFound as error:
-                if error.code == "NoSuchBucket":
-                    raise
-                return None
-            return _state(result.headers)
+                with self._wire.exchange("HEAD", key) as answer:
+                    return oss_answers.state(answer.headers)
+            except ServiceError as error:
+                # A HEAD's code comes in a header that not every answer has.
+                absent = error.status == HTTPStatus.NOT_FOUND and error.code in ("", "NoSuchKey")
+                if absent and error.request_id:
+                    return None
+                raise
 
         return self.call("HeadObject", key, send)
 
     def get(self, key: str, start: int, size: int, etag: str | None) -> tuple[bytes, ObjectState]:
-        """`size` bytes from `start` on, and the object's state; the whole object if `etag` is None.
+        """`size` bytes from `start` on, as they are stored, and the object's state.
+
+        The whole object if `etag` is None.
 
         Raises:
             ReplacedError: the object has another ETag, or another size than `size` where it is read whole.
             MissingInputError: there is no such object.
         """
-        ranged = None if etag is None or size == 0 else (start, start + size - 1)
-        headers = {"If-Match": f'"{etag}"'} if etag is not None else {}
+        headers = {} if etag is None else {"If-Match": f'"{etag}"'}
+        ranged = etag is not None and size > 0
+        if ranged:
+            headers["Range"] = f"bytes={start}-{start + size - 1}"
 
         def send() -> tuple[bytes, ObjectState]:
-            with self._reading(self.bucket.get_object(key, byte_range=ranged, headers=headers)) as answer:
-                length = int(answer.headers["Content-Length"])
-                if length != size:
+            with self._wire.exchange("GET", key, headers=headers) as answer:
+                length = oss_answers.number(answer.headers.get("Content-Length"))
+                if ranged and answer.status_code != HTTPStatus.PARTIAL_CONTENT and length != size:
+                    raise NoAnswerError(f"{answer.status_code} without the range that was asked for")
+                if length is not None and length != size:
                     raise ReplacedError(key)
-                data = b"".join(iter(lambda: answer.resp.read(1 << 20), b""))
+                data = oss_answers.body(answer, size + 1)
                 if len(data) != size:
-                    raise _TruncatedError(f"{len(data)} of {size} bytes arrived")
-                return data, _state(answer.headers)
+                    if length is None and not ranged:
+                        raise ReplacedError(key)
+                    raise NoAnswerError(f"{len(data)} of {size} bytes arrived")
+                return data, oss_answers.state(answer.headers, size)
 
         return self.call("GetObject", key, send)
 
@@ -198,39 +152,20 @@ class OssClient:
         """
 
         def send() -> bytes:
-            with self._reading(self.bucket.get_object(key, byte_range=(0, limit - 1))) as answer:
-                return bytes(answer.resp.read())
+            headers = {"Range": f"bytes=0-{limit - 1}"}
+            with self._wire.exchange("GET", key, headers=headers) as answer:
+                return oss_answers.body(answer, limit)
 
         return self.call("GetObject", key, send)
 
-    def list(self, folder: str) -> list[dict[str, Any]]:
-        """What a folder holds, as fsspec has it: name, type, size, LastModified. "" is the bucket."""
-        from .oss_listing import Listing  # noqa: PLC0415 - 100 ms of start-up that most joins need not pay
+    def list(self, prefix: str, delimiter: str = "/") -> Iterator[Listed]:
+        """The objects whose keys begin with `prefix`, 1,000 a request, each page with tries of its own.
 
-        def send() -> list[dict[str, Any]]:
-            try:
-                return list(Listing(self.bucket).ls(f"{self.bucket_name}/{folder}", detail=True))
-            except FileNotFoundError as error:
-                if isinstance(error.__cause__, oss2.exceptions.OssError):
-                    raise error.__cause__ from error
-                return []
-            except OSError as error:
-                if isinstance(error.__cause__, oss2.exceptions.OssError):
-                    raise error.__cause__ from error
-                raise
-
-        return self.call("ListObjects", folder, send)
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        """The keys of all objects that begin with `prefix`, whatever folders they are in; 1,000 a request."""
-        marker = ""
-        while True:
-            send = partial(self.bucket.list_objects, prefix=prefix, marker=marker, max_keys=_PAGE)
-            page = self.call("ListObjects", prefix, send)
-            yield from (str(entry.key) for entry in page.object_list)
-            if not page.is_truncated:
-                return
-            marker = page.next_marker
+        Up to the `delimiter`, the folders that follow are listed in place of what they hold.
+        """
+        return oss_listing.objects(
+            lambda params: self._ask("ListObjects", prefix, "", params, "ListBucketResult"), prefix, delimiter
+        )
 
     def put(self, key: str, data: bytes, crc64: int, token: str) -> int | None:
         """Write an object whole. Returns the CRC64 that the service computed. Atomic, idempotent.
@@ -238,11 +173,12 @@ class OssClient:
         The service compares the data with its MD5 before it publishes.
         """
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        headers = {TOKEN_HEADER: token, CRC_HEADER: str(crc64), "Content-MD5": digest}
 
         def send() -> int | None:
-            headers = {_TOKEN_HEADER: token, _CRC_HEADER: str(crc64), "Content-MD5": digest}
-            with self._reading(self.bucket.put_object(key, data, headers=headers)) as answer:
-                return _crc64(answer.headers)
+            with self._wire.exchange("PUT", key, headers=headers, data=data) as answer:
+                oss_answers.etag(answer.headers)
+                return oss_answers.crc64(answer.headers)
 
         return self.call("PutObject", key, send)
 
@@ -253,14 +189,18 @@ class OssClient:
         answer was lost may have begun one too: such strays are aborted before this returns.
         """
         tries = 0
-        headers = {_TOKEN_HEADER: token}
+        headers = {TOKEN_HEADER: token}
         if crc64 is not None:
-            headers[_CRC_HEADER] = str(crc64)
+            headers[CRC_HEADER] = str(crc64)
 
         def send() -> str:
             nonlocal tries
             tries += 1
-            return str(self.bucket.init_multipart_upload(key, headers=headers).upload_id)
+            with self._wire.exchange("POST", key, params={"uploads": ""}, headers=headers) as answer:
+                found = oss_answers.document(answer, "InitiateMultipartUploadResult").findtext("UploadId")
+                if not found:
+                    raise NoAnswerError("no id of an upload")
+                return found
 
         began = time.time()
         try:
@@ -275,13 +215,15 @@ class OssClient:
         return upload
 
     def _abort_strays(self, key: str, began: float, keep: str) -> None:
-        # A run of the same step on another node may have begun one at the same time. It finds its upload gone
-        # and begins again, which costs less than parts that nobody completes and somebody pays for.
+        # A listing shows an upload's key and time only. One into this key since this very second is ours, or
+        # of a run of the same step on another node. That run finds its upload gone and begins again, which
+        # costs less than parts that nobody completes and somebody pays for.
         try:
             for upload in self.uploads(key, cleaning=True):
-                if upload.key == key and upload.id != keep and upload.began >= began - _SKEW_SECONDS:
+                since = began + self._wire.ahead - _TOLERANCE_SECONDS
+                if upload.key == key and upload.id != keep and upload.began >= since:
                     self.abort(key, upload.id)
-        except AggregationError:  # a leftover that `sweep` aborts
+        except AggregationError:  # a leftover that the bucket's lifecycle rule aborts
             stopping.leave(f"an upload to oss://{self.bucket_name}/{key}")
 
     def upload_part(self, key: str, upload: str, number: int, data: bytes) -> tuple[str, int | None]:
@@ -290,10 +232,11 @@ class OssClient:
         Raises:
             NoSuchUploadError: the upload is gone.
         """
+        params = {"partNumber": str(number), "uploadId": upload}
 
         def send() -> tuple[str, int | None]:
-            with self._reading(self.bucket.upload_part(key, upload, number, data)) as answer:
-                return str(answer.etag), _crc64(answer.headers)
+            with self._wire.exchange("PUT", key, params=params, data=data) as answer:
+                return oss_answers.etag(answer.headers), oss_answers.crc64(answer.headers)
 
         return self.call("UploadPart", key, send)
 
@@ -308,29 +251,27 @@ class OssClient:
             ReplacedError: the source has another ETag now.
             NoSuchUploadError: the upload is gone.
         """
-        headers = {"x-oss-copy-source-if-match": f'"{etag}"'}
+        params = {"partNumber": str(number), "uploadId": upload}
+        headers = {
+            "x-oss-copy-source": oss_answers.copy_source(self.bucket_name, source),
+            "x-oss-copy-source-range": f"bytes={start}-{end - 1}",
+            "x-oss-copy-source-if-match": f'"{etag}"',
+        }
 
         def send() -> tuple[str, int | None]:
-            answer = self.bucket.upload_part_copy(
-                self.bucket_name, source, (start, end - 1), key, upload, number, headers=headers
-            )
-            with self._reading(answer):  # oss2 leaves the body unread, which would cost a connection each
-                return str(answer.etag), _crc64(answer.headers)
+            with self._wire.exchange("PUT", key, params=params, headers=headers) as answer:
+                found = oss_answers.document(answer, "CopyPartResult").findtext("ETag")
+                return oss_answers.etag({"ETag": found or ""}), oss_answers.crc64(answer.headers)
 
         return self.call("UploadPartCopy", source, send, work=(end - start) / _COPY_RATE)
 
     def part_checksums(self, key: str, upload: str) -> dict[int, int | None]:
         """The CRC64 of each part that the service holds, by part number; None where it does not say."""
-        found: dict[int, int | None] = {}
-        marker = ""
-        while True:
-            page = self.call("ListParts", key, partial(self.bucket.part_list, key, upload, marker))
-            for part in page.iter("Part"):
-                checksum = part.findtext("HashCrc64ecma")
-                found[int(part.findtext("PartNumber") or 0)] = int(checksum) if checksum else None
-            if page.findtext("IsTruncated") != "true":
-                return found
-            marker = page.findtext("NextPartNumberMarker") or ""
+
+        def ask(params: Mapping[str, str]) -> ET.Element:
+            return self._ask("ListParts", key, key, {"uploadId": upload, **params}, "ListPartsResult")
+
+        return dict(oss_listing.part_checksums(ask))
 
     def complete(self, key: str, upload: str, etags: Sequence[str]) -> int | None:
         """Publish the parts as the object. Returns its CRC64 where the service says it.
@@ -339,60 +280,84 @@ class OssClient:
             NoSuchUploadError: the upload is gone. After a lost answer that may mean that it was completed.
         """
         parts = [oss2.models.PartInfo(number, etag) for number, etag in enumerate(etags, start=1)]
+        data = oss2.xml_utils.to_complete_upload_request(parts)
 
         def send() -> int | None:
-            with self._reading(self.bucket.complete_multipart_upload(key, upload, parts)) as answer:
-                return _crc64(answer.headers)
+            with self._wire.exchange("POST", key, params={"uploadId": upload}, data=data) as answer:
+                found = oss_answers.document(answer, "CompleteMultipartUploadResult").findtext("ETag")
+                oss_answers.etag({"ETag": found or ""})
+                return oss_answers.crc64(answer.headers)
 
         return self.call("CompleteMultipartUpload", key, send, work=len(parts) / _COMPLETE_RATE)
 
     def abort(self, key: str, upload: str) -> None:
         """Drop a multipart upload and its parts. Idempotent."""
         with contextlib.suppress(NoSuchUploadError):
-            self.call(
-                "AbortMultipartUpload",
-                key,
-                lambda: self.bucket.abort_multipart_upload(key, upload),
-                cleaning=True,
-            )
+            self._tell("AbortMultipartUpload", key, {"uploadId": upload})
 
     def delete(self, key: str) -> None:
         """Delete an object that was made on the way. Idempotent."""
-        self.call("DeleteObject", key, lambda: self.bucket.delete_object(key), cleaning=True)
+        self._tell("DeleteObject", key, {})
+
+    def _tell(self, operation: str, key: str, params: Mapping[str, str]) -> None:
+        """Send a DELETE, whose answer says nothing but that it took place."""
+
+        def send() -> None:
+            with self._wire.exchange("DELETE", key, params=params):
+                pass
+
+        self.call(operation, key, send, cleaning=True)
 
     def delete_many(self, keys: Sequence[str]) -> None:
         """Delete objects, 1,000 a request. Idempotent."""
-        for start in range(0, len(keys), _PAGE):
-            batch = list(keys[start : start + _PAGE])
-            self.call("DeleteMultipleObjects", batch[0], partial(self.bucket.batch_delete_objects, batch))
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            self._delete_batch(keys[start : start + _DELETED_AT_ONCE])
 
-    class Unfinished(NamedTuple):
-        """A multipart upload that was begun and neither completed nor aborted."""
+    def _delete_batch(self, keys: Sequence[str]) -> None:
+        data = oss2.xml_utils.to_batch_delete_objects_request(keys, quiet=False)
+        headers = {"Content-MD5": oss2.utils.content_md5(data)}
 
-        key: str
-        id: str
-        began: float
+        def send() -> None:
+            params = {"delete": "", "encoding-type": "url"}
+            with self._wire.exchange("POST", "", params=params, headers=headers, data=data) as answer:
+                found = oss_answers.document(answer, "DeleteResult")
+                if (deleted := sum(1 for _ in found.iter("Deleted"))) != len(set(keys)):
+                    raise NoAnswerError(f"{deleted} of {len(keys)} objects were deleted")
 
-    def uploads(self, prefix: str, *, cleaning: bool = False) -> Iterator[Unfinished]:
-        """The unfinished uploads of keys that begin with `prefix`."""
-        key_marker = id_marker = ""
-        while True:
-            page = self.call(
+        self.call("DeleteMultipleObjects", keys[0], send)
+
+    def uploads(self, prefix: str, delimiter: str = "", *, cleaning: bool = False) -> Iterator[Upload]:
+        """The unfinished uploads of keys that begin with `prefix`; with a `delimiter`, none in folders."""
+        return oss_listing.uploads(
+            lambda params: self._ask(
                 "ListMultipartUploads",
                 prefix,
-                partial(
-                    self.bucket.list_multipart_uploads,
-                    prefix=prefix,
-                    key_marker=key_marker,
-                    upload_id_marker=id_marker,
-                ),
+                "",
+                {"uploads": "", **params},
+                "ListMultipartUploadsResult",
                 cleaning=cleaning,
-            )
-            for found in page.upload_list:
-                yield self.Unfinished(found.key, found.upload_id, float(found.initiation_date))
-            if not page.is_truncated:
-                return
-            key_marker, id_marker = page.next_key_marker, page.next_upload_id_marker
+            ),
+            prefix,
+            delimiter,
+        )
+
+    def _ask(
+        self,
+        operation: str,
+        about: str,
+        key: str,
+        params: Mapping[str, str],
+        root: str,
+        *,
+        cleaning: bool = False,
+    ) -> ET.Element:
+        """Send a GET whose answer is a document with that root element."""
+
+        def send() -> ET.Element:
+            with self._wire.exchange("GET", key, params=params) as answer:
+                return oss_answers.document(answer, root)
+
+        return self.call(operation, about, send, cleaning=cleaning)
 
     def call(
         self,
@@ -421,15 +386,15 @@ class OssClient:
             try:
                 PATIENCE.seconds = tries.patience(cleaning=cleaning)
                 return send()
-            except _TRANSPORT_ERRORS as error:
+            except TRANSPORT_ERRORS as error:
                 if found := lasting(error):
-                    raise ConfigurationError(doing, f"{self._peer}: {found.why}", found.cure) from None
-                why = f"{self._peer}: {reason(error)}"
+                    raise ConfigurationError(doing, f"{self._wire.peer}: {found.why}", found.cure) from None
+                why = f"{self._wire.peer}: {reason(error)}"
                 cause: Exception = error
-            except oss2.exceptions.OssError as error:
-                if not is_retried(error.status, error.code):
-                    raise _translated(error, doing) from error
-                why = f"{error.status} {error.code} (request {error.request_id})"
+            except ServiceError as error:
+                if not oss_answers.is_retried(error.status, error.code):
+                    raise oss_answers.translated(error, doing) from error
+                why = str(error)
                 cause = error
             if not self._wait(tries, cleaning=cleaning):
                 raise UnavailableError(
@@ -450,16 +415,6 @@ class OssClient:
                 return False
             self._stopped.wait(min(_LOOK_SECONDS, until - now))
         return True
-
-    @contextlib.contextmanager
-    def _reading(self, answer: Any) -> Iterator[Any]:
-        """Read an answer to its end, so that its connection serves the next request; close it on failure."""
-        try:
-            yield answer
-            answer.resp.read()
-        except BaseException:
-            answer.resp.response.close()
-            raise
 
 
 class _Tries:
@@ -491,78 +446,3 @@ class _Tries:
         wait = self._pause * (0.5 + random.random() / 2)  # noqa: S311 - jitter needs no secrecy
         self._pause = min(2 * self._pause, _BACKOFF_MAX_SECONDS)
         return wait
-
-
-class _Session(oss2.Session):  # type: ignore[misc]  # oss2 ships no types
-    """oss2's session, in which each thread says how long the answer to its next request may take."""
-
-    def do_request(self, req: Any, timeout: Any) -> Any:
-        """See oss2."""
-        del timeout  # the bucket's, which is one for all
-        return super().do_request(req, (min(CONNECT_SECONDS, PATIENCE.seconds), PATIENCE.seconds))
-
-
-_TRANSPORT_ERRORS = (*TRANSPORT_ERRORS, _TruncatedError)
-
-
-class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 ships no types
-    """oss2's bucket, with our endpoint, and with the one answer that its own parser drops."""
-
-    def __init__(self, configuration: Configuration, name: str, session: _Session) -> None:
-        super().__init__(
-            configuration.auth(),
-            "http://localhost",  # oss2's own reading of an endpoint knows no IPv6, and no bucket in it
-            name,
-            session=session,
-            enable_crc=False,
-            region=configuration.region or None,
-        )
-        self.endpoint = str(configuration.endpoint)
-        self._make_url = lambda bucket, key: configuration.endpoint.url(bucket, quote(key, safe=""))
-
-    def part_list(self, key: str, upload: str, after: str) -> ET.Element:
-        """ListParts, as it came: its parts' HashCrc64ecma is what oss2 leaves out."""
-        params = {"uploadId": upload, "max-parts": str(_PAGE), "part-number-marker": after or "0"}
-        answer = self._do("GET", self.bucket_name, key, params=params)
-        return ET.fromstring(answer.read())  # noqa: S314 - the service is trusted with the credentials too
-
-
-def is_retried(status: int, code: str) -> bool:
-    """Whether a request that got this answer may be answered otherwise a moment later."""
-    return status in RETRIED_STATUSES or status >= 500 or code in RETRIED_CODES  # noqa: PLR2004 - HTTP's own number
-
-
-def _translated(error: oss2.exceptions.OssError, doing: str) -> Exception:
-    where = f"{error.status} {error.code or type(error).__name__} (request {error.request_id})"
-    if error.code == "NoSuchUpload":
-        return NoSuchUploadError(doing)
-    if error.status == 412:  # noqa: PLR2004 - HTTP's own number
-        return ReplacedError(doing)
-    if error.code == "NoSuchKey":
-        return MissingInputError(doing, where, "write the object, or run the step that makes it")
-    if error.status < 0:  # oss2's own complaint about what it was given; nothing was sent
-        return ConfigurationError(doing, str(error.body), _DENIED)
-    denied = error.status in (401, 403) or error.code in _DENIED_CODES
-    if denied or "signing region" in error.message:
-        return ConfigurationError(doing, where, _DENIED)
-    return RefusedError(doing, f"{where}: {error.message}", "look the code up in OSS's documents")
-
-
-def _crc64(headers: Any) -> int | None:
-    value = headers.get("x-oss-hash-crc64ecma")
-    return int(value) if value else None
-
-
-def _state(headers: Any) -> ObjectState:
-    noted = headers.get(_CRC_HEADER)
-    content_range = headers.get("Content-Range", "")
-    size = content_range.rpartition("/")[2] if content_range else headers.get("Content-Length", "0")
-    return ObjectState(
-        size=int(size),
-        etag=headers.get("ETag", "").strip('"'),
-        crc64=_crc64(headers),
-        noted_crc64=int(noted) if noted else None,
-        appendable=headers.get("x-oss-object-type") == "Appendable",
-        modified=float(oss2.utils.http_to_unixtime(headers["Last-Modified"])),
-        token=headers.get(_TOKEN_HEADER, ""),
-    )
