@@ -238,7 +238,8 @@ def test_a_whole_tree(place: Place) -> None:
     contents = [b"%d," % n for n in range(37)]
     put_level(place, 1, contents)
     run = Run(place.storage, LAYOUT, Shape(37, 3, 2), workers=4, output="result.txt")
-    run.execute(prepare=False, resume=False, clean=True)
+    run.execute(prepare=False, resume=False)
+    cleaning.clean(place.storage, run.layout, run.mark.note())
     assert place.get("result.txt") == b"".join(contents)
     assert [len(stage.steps) for stage in run.stages] == [13, 5, 1]
     assert place.names() == {LAYOUT.file(1, n) for n in range(37)} | {"result.txt"}

@@ -3,12 +3,17 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from conftest import Script, command, environment, leftovers, write_level
+from conftest import Script, command, environment, leftovers, mounted, write_level
+from oss_server import OssServer
+from oss_server.faults import Answer, Fault
 
 
 def test_the_tutorial_in_one_process(run: Script, root: Path) -> None:
@@ -30,13 +35,14 @@ def test_five_levels(run: Script, root: Path) -> None:
     """512 files, 256+128+64+32+16 merges, then merge.py 16: the tutorial's larger sister."""
     contents = [f"{n} ".encode() for n in range(512)]
     write_level(root, 1, contents)
-    outcome = run("pipeline.py", "--levels", 5)
+    outcome = run("pipeline.py", "--levels", 5, "--keep", "--run", "five")
     assert outcome.returncode == 0, outcome.stderr
     assert "merge.py 16" in outcome.stdout
     assert "... 250 more" in outcome.stdout
-    assert [len(list((root / f"l{level}").iterdir())) for level in range(2, 7)] == [256, 128, 64, 32, 16]
+    widths = [len(list((root / f"runs/five/l{level}").iterdir())) for level in range(2, 7)]
+    assert widths == [256, 128, 64, 32, 16]
     assert (root / "result.txt").read_bytes() == b"".join(contents)
-    assert run("merge.py", 16, "--output", "again.txt").returncode == 0
+    assert run("merge.py", 16, "--run", "five", "--output", "again.txt").returncode == 0
     assert (root / "again.txt").read_bytes() == b"".join(contents)
 
 
@@ -50,11 +56,28 @@ def test_any_shape(run: Script, root: Path, files: int, levels: int, fan_in: int
     assert (root / "result.txt").read_bytes() == b"".join(contents)
 
 
-def test_clean_removes_the_levels_between(run: Script, root: Path) -> None:
-    """--clean leaves level 1 and the result only."""
+def test_a_run_s_folder_goes_after_success(run: Script, root: Path) -> None:
+    """Level 1 and the result stay only; --keep keeps the levels, without the journal and the notes."""
     write_level(root, 1, [b"a", b"b", b"c", b"d"])
-    assert run("pipeline.py", "--clean").returncode == 0
+    assert run("pipeline.py").returncode == 0
     assert sorted(path.name for path in root.iterdir()) == ["l1", "result.txt"]
+    assert run("pipeline.py", AGGREGATION_CLEAN="false").returncode == 0
+    (folder,) = (root / "runs").iterdir()
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == [
+        *("l2", "l2/0.txt", "l2/1.txt", "l3", "l3/0.txt"),
+    ]
+    assert run("pipeline.py", "--resume", "--run", folder.name, "--clean").returncode == 0
+    assert sorted(path.name for path in root.iterdir()) == ["l1", "result.txt"]
+
+
+def test_a_run_s_folder_stays_whole_after_failure(run: Script, root: Path) -> None:
+    """What was made stays for --resume, in the run's folder only."""
+    write_level(root, 1, [b"a", b"b", b"c", b"d"])
+    (root / "result.txt").mkdir()
+    assert run("pipeline.py").returncode == 6
+    (folder,) = (root / "runs").iterdir()
+    assert (folder / "l3/0.txt").read_bytes() == b"abcd"
+    assert sorted(path.name for path in root.iterdir()) == ["l1", "result.txt", "runs"]
 
 
 def test_missing_inputs_show_before_anything_is_written(run: Script, root: Path) -> None:
@@ -73,46 +96,169 @@ def test_resume_redoes_only_what_is_missing(run: Script, root: Path) -> None:
     """After a failure in level 2, --resume keeps what is done, redoes what is not, and gives the result."""
     contents = [f"{n} ".encode() for n in range(16)]
     write_level(root, 1, contents)
-    (root / "l3").mkdir()
-    (root / "l3/2.txt").mkdir()  # so that this merge fails
-    first = run("pipeline.py", "--workers", 1)
+    folder = root / "runs/mine"
+    (folder / "l3/2.txt").mkdir(parents=True)  # so that this merge fails
+    first = run("pipeline.py", "--workers", 1, "--run", "mine")
     assert first.returncode == 6
-    done = {path: path.stat().st_mtime_ns for path in root.glob("l2/*.txt")}
+    done = {path: path.stat().st_mtime_ns for path in folder.glob("l2/*.txt")}
     assert len(done) == 8
-    (root / "l3/2.txt").rmdir()
-    (root / "l2/5.txt").unlink()
-    second = run("pipeline.py", "--workers", 1, "--resume")
+    (folder / "l3/2.txt").rmdir()
+    (folder / "l2/5.txt").unlink()
+    second = run("pipeline.py", "--workers", 1, "--resume", "--keep")
     assert second.returncode == 0, second.stderr
-    kept = {line.split()[-3] for line in second.stdout.splitlines() if line.endswith("kept")}
+    kept = [line for line in second.stdout.splitlines() if line.endswith("kept")]
     redone = [
         line for line in second.stdout.splitlines() if "process.py" in line and not line.endswith("kept")
     ]
-    assert kept
-    assert {path for path, time in done.items() if path.stat().st_mtime_ns != time} == {root / "l2/5.txt"}
+    assert len(kept) >= 7 + 2  # of level 1, and the two of level 2 that were made before the failure
+    assert {path for path, time in done.items() if path.stat().st_mtime_ns != time} == {folder / "l2/5.txt"}
     assert any("process.py 2 2" in line for line in redone)
     assert (root / "result.txt").read_bytes() == b"".join(contents)
     assert leftovers(root) == []
 
 
-def test_resume_sees_a_changed_input(run: Script, root: Path) -> None:
-    """An input that was replaced after the interruption is merged anew, up to the result."""
-    write_level(root, 1, [b"a", b"b", b"c", b"d"])
-    (root / "result.txt").mkdir()  # so that the last step fails
-    assert run("pipeline.py").returncode == 6
+def fail_in_the_end(run: Script, root: Path, *arguments: object) -> None:
+    """A run whose last step fails, once."""
+    (root / "result.txt").mkdir()
+    assert run("pipeline.py", *arguments).returncode == 6
     (root / "result.txt").rmdir()
-    (root / "l1/2.txt").write_bytes(b"C")
+
+
+def overwritten(path: Path, old: os.stat_result) -> None:
+    """Written anew, with the old times."""
+    path.write_bytes(b"C")
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+
+
+def moved(path: Path, old: os.stat_result) -> None:
+    """Replaced by another file with the same size and time, as rsync -t does."""
+    other = path.with_name("other")
+    other.write_bytes(b"C")
+    os.utime(other, ns=(old.st_atime_ns, old.st_mtime_ns))
+    other.rename(path)
+
+
+def aged(path: Path, _: os.stat_result) -> None:
+    """Replaced by an older file, as cp -p and mv do."""
+    path.write_bytes(b"C")
+    os.utime(path, (1, 1))
+
+
+@pytest.mark.parametrize("replace", [overwritten, moved, aged])
+@pytest.mark.parametrize("name", ["l1/2.txt", "runs/mine/l2/1.txt"])
+def test_resume_sees_a_changed_file(
+    run: Script, root: Path, replace: Callable[[Path, os.stat_result], None], name: str
+) -> None:
+    """An input, or a level's file, that was replaced is noticed whatever its times, up to the result."""
+    write_level(root, 1, [b"a", b"b", b"c", b"d"])
+    fail_in_the_end(run, root, "--run", "mine")
+    replace(root / name, (root / name).stat())
     outcome = run("pipeline.py", "--resume")
     assert outcome.returncode == 0, outcome.stderr
-    assert (root / "result.txt").read_bytes() == b"abCd"
+    assert (root / "result.txt").read_bytes() == (b"abCd" if name == "l1/2.txt" else b"abcd")
     assert outcome.stdout.count("kept") == 1  # group 0 of level 1
+
+
+def test_resume_on_oss_sees_an_object_of_the_same_second(run: Script) -> None:
+    """There the times are whole seconds: an object put twice within one is known by its ETag."""
+    with OssServer(["demo"], access_key_id="id", access_key_secret="secret") as server:
+        variables = server.environment()
+        for number, letter in enumerate("abcd"):
+            server.put("demo", f"a/l1/{number}.txt", letter.encode())
+        denied = server.faults.add(Fault("PutObject", Answer(403, "AccessDenied"), key="a/result.txt"))
+        assert run("pipeline.py", "--root", "oss://demo/a", **variables).returncode == 5
+        server.faults.remove(denied)
+        server.put("demo", "a/l1/2.txt", b"C")
+        outcome = run("pipeline.py", "--root", "oss://demo/a", "--resume", **variables)
+        assert outcome.returncode == 0, outcome.stderr
+        assert server.get("demo", "a/result.txt") == b"abCd"
+        assert outcome.stdout.count("kept") == 1
+        assert {key for key in server.keys("demo", "") if "runs" in key} == set()
+
+
+def test_resume_takes_the_latest_run_of_its_shape(run: Script, root: Path) -> None:
+    """Other shapes, older runs and other names stay as they are; a named run is the one that is taken."""
+    write_level(root, 1, [b"a", b"b", b"c", b"d"])
+    for name, levels in (("old", 1), ("named", 1), ("latest", 1), ("other-shape", 2)):
+        fail_in_the_end(run, root, "--run", name, "--levels", levels)
+    outcome = run("pipeline.py", "--resume", "--levels", 1)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.count("kept") == 2
+    assert sorted(path.name for path in (root / "runs").iterdir()) == ["named", "old", "other-shape"]
+    outcome = run("pipeline.py", "--resume", "--levels", 1, "--run", "old")
+    assert outcome.stdout.count("kept") == 2
+    assert sorted(path.name for path in (root / "runs").iterdir()) == ["named", "other-shape"]
+    assert run("pipeline.py", "--resume", "--levels", 1, "--run", "other-shape").returncode == 2
+
+
+def test_resume_leaves_a_run_that_is_at_work_alone(run: Script, root: Path) -> None:
+    """What another process is making is not interrupted: --resume begins a run of its own beside it."""
+    write_level(root, 1, [b"a", b"b", b"c", b"d"])
+    arguments = ("--levels", 1, "--command", f"sh -c 'until [ -e {root}/go ]; do sleep 0.02; done; cat'")
+    process = subprocess.Popen(
+        command("pipeline.py", "--root", root, "--run", "working", *arguments),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+    )
+    while not list(root.glob("runs/working/l2/.*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert run("pipeline.py", "--resume", "--run", "working", *arguments).returncode == 2
+    second = subprocess.Popen(
+        command("pipeline.py", "--root", root, "--resume", *arguments),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+    )
+    while len(list((root / "runs").glob("*/l2/.*"))) < 3:
+        assert second.poll() is None
+        time.sleep(0.01)
+    (root / "go").touch()
+    assert (process.wait(), second.wait()) == (0, 0)
+    assert (root / "result.txt").read_bytes() == b"abcd"
+    assert not (root / "runs").exists()
+
+
+def test_a_kill_costs_what_was_not_noted(run: Script, root: Path) -> None:
+    """Killed outright in the middle of a level, --resume keeps most of it and the result is right."""
+    write_level(root, 1, [b"%x" % number for number in range(16)])
+    arguments = ("--levels", 1, "--workers", 1, "--command", "sh -c 'sleep 0.3; cat'")
+    process = subprocess.Popen(
+        command("pipeline.py", "--root", root, *arguments), env=environment(), stdout=subprocess.DEVNULL
+    )
+    while not list(root.glob("runs/*/l2/6.txt")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    outcome = run("pipeline.py", "--resume", *arguments)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (root / "result.txt").read_bytes() == b"0123456789abcdef"
+    assert outcome.stdout.count("kept") > 0
+
+
+def test_a_killed_cleaning_is_finished(run: Script, root: Path) -> None:
+    """A run that was killed while its folder was removed is done; only the rest of the folder goes."""
+    write_level(root, 1, [b"a", b"b", b"c", b"d"])
+    fail_in_the_end(run, root, "--run", "mine")
+    copy = root.parent / "copy"
+    shutil.copytree(root / "runs/mine", copy)
+    fifo = root / "runs/mine/l2/trap"
+    fifo.mkdir()
+    with mounted(fifo, "-t", "tmpfs", "none"):  # so that the removal is not finished
+        assert run("pipeline.py", "--resume").returncode == 0
+    assert (root / "runs/mine~").exists()
+    result = (root / "result.txt").stat()
+    outcome = run("pipeline.py", "--resume")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "kept" in outcome.stdout
+    assert (root / "result.txt").stat().st_mtime_ns == result.st_mtime_ns
+    assert sorted(path.name for path in root.iterdir()) == ["l1", "result.txt"]
 
 
 def test_resume_refuses_another_shape(run: Script, root: Path) -> None:
     """What another fan-in left must not be mixed in."""
     write_level(root, 1, [b"a", b"b", b"c", b"d"])
-    (root / "result.txt").mkdir()
-    assert run("pipeline.py").returncode == 6
-    (root / "result.txt").rmdir()
+    fail_in_the_end(run, root)
     outcome = run("pipeline.py", "--resume", "--fan-in", 4)
     assert outcome.returncode == 2
     assert "without --resume" in outcome.stderr
@@ -154,6 +300,106 @@ def test_json(run: Script, root: Path) -> None:
     outcome = run("pipeline.py", "--log-format", "json")
     (line,) = outcome.stdout.splitlines()
     assert json.loads(line)["bytes"] == 2
+
+
+def test_lines_without_a_terminal(run: Script, root: Path) -> None:
+    """A line a level as it is done, on stdout; for a machine as JSON on stderr."""
+    write_level(root, 1, [b"a", b"b", b"c", b"d"])
+    stages = ["process-data-l1: 2 steps", "process-data-l2: 1 step", "merge-data: 1 step"]
+    lines = run("pipeline.py").stdout.splitlines()
+    assert [line.partition(",")[0] for line in lines[:3]] == [f"pipeline.py: {stage}" for stage in stages]
+    outcome = run("pipeline.py", "--log-format", "json")
+    records = [json.loads(line) for line in outcome.stderr.splitlines()]
+    assert [record["message"].partition(",")[0] for record in records] == stages
+    assert json.loads(outcome.stdout)["bytes"] == 4
+
+
+def test_lines_come_while_the_run_goes_on(root: Path) -> None:
+    """The first level's line is there before the second level is done."""
+    write_level(root, 1, [b"a", b"b", b"c", b"d"])
+    waiting = f"sh -c 'until [ {{level}} = 1 -o -e {root}/go ]; do sleep 0.02; done; cat'"
+    process = subprocess.Popen(
+        command("pipeline.py", "--root", root, "--command", waiting),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("pipeline.py: process-data-l1: 2 steps")
+    (root / "go").touch()
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_progress_counts_the_inputs_that_are_done(root: Path, tmp_path: Path) -> None:
+    """With a command whose output is small progress goes with its inputs: no estimate of days."""
+    write_level(root, 1, [b"x" * 1000] * 4)
+    progress = tmp_path / "progress"
+    waiting = f"sh -c 'until [ {{level}} != 3 -o -e {root}/go ]; do sleep 0.02; done; echo'"
+    process = subprocess.Popen(
+        command("pipeline.py", "--root", root, "--command", waiting),
+        env=environment(ARGO_PROGRESS_FILE=str(progress)),
+        stdout=subprocess.DEVNULL,
+    )
+    shown = ""
+    while shown != "8000/12000\n":  # two levels of three
+        assert process.poll() is None
+        shown = progress.read_text() if progress.exists() else ""
+        time.sleep(0.02)
+    (root / "go").touch()
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--levels", "99999999999"],
+        ["--levels", "1001"],
+        ["--prepare", "--files", "9" * 99],
+        ["--prepare", "--files", "10000000"],
+    ],
+)
+def test_numbers_too_large_for_memory(run: Script, root: Path, arguments: list[str]) -> None:
+    """They are wrong usage, and nothing is written."""
+    outcome = run("pipeline.py", *arguments)
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert outcome.stderr.count("\n") == 1
+    assert list(root.iterdir()) == []
+
+
+def test_numbers_that_are_only_large(run: Script, root: Path) -> None:
+    """More workers and requests than a machine can have are as many as it can have."""
+    write_level(root, 1, [b"a", b"b", b"c", b"d"])
+    outcome = run("pipeline.py", "--workers", "9" * 99, "--parallel", "9" * 99, "--fan-in", "9" * 99)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (root / "result.txt").read_bytes() == b"abcd"
+
+
+def test_files_that_would_be_left_out(run: Script, root: Path) -> None:
+    """Fewer --files than level 1 holds are an error with both counts; --partial says that they are meant."""
+    write_level(root, 1, [b"a", b"b", b"c", b"d", b"e"])
+    outcome = run("pipeline.py", "--files", 4)
+    assert outcome.returncode == 3
+    assert "joining 4 files" in outcome.stderr
+    assert "5 files (0 to 4)" in outcome.stderr
+    assert sorted(path.name for path in root.iterdir()) == ["l1"]
+    assert run("pipeline.py", "--files", 4, "--partial").returncode == 0
+    assert (root / "result.txt").read_bytes() == b"abcd"
+
+
+def test_windows_fit_into_open_files(root: Path) -> None:
+    """Many workers with many inputs each get by with 100 open files, soft and hard."""
+    write_level(root, 1, [b"%d," % number for number in range(640)])
+    arguments = command("pipeline.py", "--root", root, "--workers", 30, "--fan-in", 64, "--levels", 1)
+    outcome = subprocess.run(
+        ["bash", "-c", 'ulimit -n 100; exec "$@"', "bash", *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert (root / "result.txt").read_bytes() == b"".join(b"%d," % number for number in range(640))
 
 
 def test_a_bar_on_a_terminal(root: Path) -> None:

@@ -29,6 +29,7 @@ VARYING = [
     (r"\bCRC64 \d+", "CRC64 NUMBER"),
     (r"\(request \w+\)", "(request ID)"),
     (r"/tmp/tmp\.\w+", "/tmp/DIR"),
+    (r"pipeline-\d{8}-\d{6}-[0-9a-f]{8}", "RUN"),
     (r" +", " "),
 ]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from aggregation import steps
+from aggregation import cleaning, steps
 from aggregation.errors import AggregationError, ConfigurationError, IntegrityError
 from aggregation.layout import Layout
 from aggregation.location import parse
@@ -105,9 +105,9 @@ def test_a_prefix_is_taken_literally(tmp_path: Path, prefix: str) -> None:
             server.put(name, f"axb/l1/{number}.txt", b"other")
         server.put(name, "axb/l2/0.txt", b"other")
         others = {key for key in server.keys(name) if key.startswith("axb/")}
-        Run(place.storage, LAYOUT, Shape(4, 2, 1), workers=2, output="result.txt").execute(
-            prepare=False, resume=False, clean=True
-        )
+        run = Run(place.storage, LAYOUT, Shape(4, 2, 1), workers=2, output="result.txt")
+        run.execute(prepare=False, resume=False)
+        cleaning.clean(place.storage, run.layout, run.mark.note())
         assert place.get("result.txt") == b"0123"
         inputs = {f"{prefix}/l1/{number}.txt" for number in range(4)}
         assert server.keys(name) == others | inputs | {f"{prefix}/result.txt"}

@@ -68,7 +68,7 @@ def merge(
         done = earlier
     job.report(done)
     if clean:
-        job.clean()
+        job.clean(job.layout)
 
 
 if __name__ == "__main__":

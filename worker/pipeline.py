@@ -1,26 +1,38 @@
 #!/usr/bin/env python3
 """Runs the whole tree on this machine: prepare, reduce level by level, merge; then shows what was done."""
 
-import os
 import sys
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
-from aggregation import cli, entry, report, steps
+from aggregation import cli, entry, processors, report, steps
 from aggregation.console import console, speaks_unicode
+from aggregation.errors import WrongUsageError
 from aggregation.progress import ArgoProgress
 from aggregation.runner import Run, Shape
 
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
 _FIRST_BYTES = 64
+
+LEVELS_MAX = 1000
+"""More than any tree needs: 100 digits of files with a fan-in of 2 take 333."""
+
+LETTERS_MAX = 9_999_999
+"""As prepare.py has it."""
 
 
 @cli.command(
     """Run the whole tree on this machine: what the workflow does with pods, in one process.
 
-    The files of level 1 are reduced level by level, with a progress bar on a terminal, and merged into the
-    result; then the tree of steps and the start of the result are shown. A run that was killed is taken up
-    again with --resume, which redoes only what is missing.
+    The files of level 1 are reduced level by level, with a progress bar on a terminal and lines elsewhere,
+    and merged into the result; then the tree of steps and the start of the result are shown. Each run has a
+    folder of its own, which goes when the result is there. A run that was killed is taken up again with
+    --resume, which redoes only what is missing or was made of other inputs.
     """
 )
 @cli.option(
@@ -33,7 +45,7 @@ _FIRST_BYTES = 64
 )
 @cli.option(
     "--levels",
-    type=cli.NUMBER,
+    type=cli.Number(most=LEVELS_MAX),
     default=2,
     envvar="AGGREGATION_LEVELS",
     metavar="L",
@@ -43,21 +55,26 @@ _FIRST_BYTES = 64
 @cli.option(
     "--workers",
     type=cli.COUNT,
-    default=os.cpu_count() or 1,
+    default=processors.available,
     envvar="AGGREGATION_WORKERS",
     metavar="W",
-    show_default="the number of processors",
+    show_default="the processors that it may use",
     help="How many merges run side by side.",
 )
 @click.option("--prepare", is_flag=True, help="Make the files of level 1 first, as prepare.py does.")
 @click.option("--dry-run", is_flag=True, help="Show the merges, the bytes moved and what a flat merge costs.")
-@click.option("--resume", is_flag=True, help="Keep what an interrupted run of the same shape has done.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the latest interrupted run of the same shape, or with --run; keep what is current.",
+)
 @cli.option(
     "--clean/--keep",
-    default=False,
+    default=True,
     envvar="AGGREGATION_CLEAN",
-    help="Remove the levels between the first and the result, or keep them.",
+    help="Remove the run's folder once the result is there, or keep the levels in it.",
 )
+@cli.partial_option
 @cli.output_option
 @cli.command_option
 @cli.option(
@@ -86,6 +103,7 @@ def pipeline(
     dry_run: bool,
     resume: bool,
     clean: bool,
+    partial: bool,
 ) -> None:
     """Parse, run, show."""
     started = time.perf_counter()
@@ -98,20 +116,14 @@ def pipeline(
         if dry_run and not prepare:
             size = sum(entry.size for entry in job.storage.entries(job.layout.folder(1)))
     shape = Shape(files, fan_in, levels)
+    if prepare and files > LETTERS_MAX:
+        raise WrongUsageError(f"preparing {files} letters", f"{LETTERS_MAX} are the most", "lower --files")
     if dry_run:
         console.print(report.plan_lines(shape, size))
         return
-    argo = ArgoProgress.for_this_pod()
     with click.progressbar(
         length=1, label="pipeline", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
-
-        def watch(done: int, total: int) -> None:
-            bar.length = max(total, 1)
-            bar.update(done - bar.pos)
-            if argo:
-                argo.show(done, total)
-
         run = Run(
             job.storage,
             job.layout,
@@ -121,9 +133,9 @@ def pipeline(
             command=by_command,
             final_command=by_final,
             checksum=job.checksum,
-            watch=watch,
+            watch=_watch(bar),
         )
-        done = run.execute(prepare=prepare, resume=resume, clean=clean)
+        done = run.execute(prepare=prepare, resume=resume, partial=partial)
     job.show(
         report.tree_lines("pipeline", run.stages, time.perf_counter() - started, unicode=speaks_unicode())
     )
@@ -131,6 +143,27 @@ def pipeline(
     start = job.storage.read(output, _FIRST_BYTES)
     size = done.written.size
     job.show([f"{job.storage.path(output)}: {size} bytes: {report.first_bytes(start, size)}"])
+    if clean:
+        job.clean(run.layout, run.mark.note())
+    else:
+        job.tidy(run.layout, run.forget)
+
+
+def _watch(bar: "ProgressBar[int]") -> Callable[[Run], None]:
+    """What shows how far a run is: a bar on a terminal, lines elsewhere, and Argo's own way in its pods."""
+    argo = ArgoProgress.for_this_pod()
+    lines = report.StageLines()
+
+    def watch(run: Run) -> None:
+        bar.length = max(run.total, 1)
+        bar.update(run.done - bar.pos)
+        if argo:
+            argo.show(run.done, run.total)
+        if bar.hidden:
+            for line in lines.due(run):
+                console.remark(line)
+
+    return watch
 
 
 if __name__ == "__main__":

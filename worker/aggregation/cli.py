@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import location
+from . import limits, location
 from .console import TERMINATION_LOG, console
 from .errors import EXIT_CODES, AggregationError, Interrupted, from_os_error
 from .layout import MAX_DIGITS, Layout, is_ours, run_name
@@ -20,17 +20,21 @@ if TYPE_CHECKING:
 SUFFIX_MAX = 32
 """Characters of a suffix, so that a temporary's name fits."""
 
+PARALLEL_MAX = 1024
+"""Requests at a time: threads and connections for more would not fit into a pod."""
+
 DEFAULT_ROOT = "/mnt/vol/aggregation-demo"
 
 
 class Number(click.ParamType[Any]):
-    """A whole number from `least` on, of at most `digits` digits."""
+    """A whole number from `least` on, of at most `digits` digits, and not above `most`."""
 
     name = "number"
 
-    def __init__(self, least: int = 0, digits: int = MAX_DIGITS) -> None:
+    def __init__(self, least: int = 0, digits: int = MAX_DIGITS, most: int | None = None) -> None:
         self.least = least
         self.digits = digits
+        self.most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Accept ASCII digits only: int() would take `+1`, `1_000` and other scripts' digits."""
@@ -41,6 +45,8 @@ class Number(click.ParamType[Any]):
             self.fail(f"it has {len(text)} digits, and {self.digits} are the most.", param, ctx)
         if int(text) < self.least:
             self.fail(f"{text} is less than {self.least}.", param, ctx)
+        if self.most is not None and int(text) > self.most:
+            self.fail(f"{text} is more than {self.most}.", param, ctx)
         return int(text)
 
 
@@ -239,15 +245,19 @@ class Job:
         console.say(summary_line(done), fields)
         self.summarise(fields)
 
-    def clean(self, note: bytes = b"") -> None:
-        """Remove the run's folder. The result is there: what cannot be removed is said, and no failure."""
+    def clean(self, layout: Layout, note: bytes = b"") -> None:
+        """Remove the run's folder, as `cleaning.clean`."""
         from . import cleaning  # noqa: PLC0415 - for runs that clean up only
 
+        self.tidy(layout, lambda: cleaning.clean(self.storage, layout, note))
+
+    def tidy(self, layout: Layout, remove: Callable[[], None]) -> None:
+        """Remove what a run needs no more. The result is there: what stays is said, and is no failure."""
         try:
-            cleaning.clean(self.storage, self.layout, note)
+            remove()
         except AggregationError as error:
-            where = self.storage.path(self.layout.run_folder)
-            console.notice(f"the result is complete, but {where} is not removed whole: {error}")
+            where = self.storage.path(layout.run_folder)
+            console.notice(f"the result is complete, but {where} is not tidied up: {error}")
 
     def merged_before(self, output: str) -> Done | None:
         """What this run merged before its cleaning was interrupted, if it was."""
@@ -424,7 +434,10 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         summary_file: str | None,
         **options: object,
     ) -> None:
-        settings = Settings(parallel=parallel, timeout=timeout, verify=verify)
+        joins = 1
+        if isinstance(workers := options.get("workers"), int):
+            joins = options["workers"] = limits.joins(workers)
+        settings = Settings(min(parallel, PARALLEL_MAX), joins, timeout, verify=verify)
         layout = Layout(suffix, run or "")
         work = Job(root=root, layout=layout, settings=settings, checksum=checksum, summary_file=summary_file)
         try:

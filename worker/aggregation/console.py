@@ -8,7 +8,7 @@ import time
 from errno import EBADF
 from typing import TYPE_CHECKING
 
-from .errors import from_os_error
+from .errors import AggregationError, from_os_error
 from .masking import masked
 
 if TYPE_CHECKING:
@@ -62,6 +62,18 @@ class Console:
     def notice(self, line: str) -> None:
         """Something that a person should know though all went well, on stderr."""
         print(self._format("WARNING", line, {}), file=sys.stderr, flush=True)  # noqa: T201 - as above
+
+    def remark(self, line: str) -> None:
+        """How far the work is, as it goes on: on stdout for a person, for a machine on stderr.
+
+        Nobody needs it, so nothing fails for it.
+        """
+        line = self._format("INFO", line, {})
+        with contextlib.suppress(AggregationError):
+            if self.as_json:
+                print(line, file=sys.stderr, flush=True)  # noqa: T201 - as above
+            else:
+                self.print([line])
 
     def complain(self, line: str, exit_code: int) -> None:
         """An error, on stderr and as the termination message."""

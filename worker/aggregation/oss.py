@@ -76,7 +76,13 @@ class OssStorage:
         # One connection each for what runs at a time: parts, the fetches within them, and the main thread.
         connections = 2 * settings.parallel + 1
         configuration = from_environment(f"opening {location}", bucket)
-        self.client = OssClient(configuration, bucket, connections=connections, timeout=settings.timeout)
+        self.client = OssClient(
+            configuration,
+            bucket,
+            connections=connections,
+            parallel=settings.parallel,
+            timeout=settings.timeout,
+        )
         self.run = os.urandom(8).hex()
         self._uploads: set[tuple[str, str]] = set()  # begun by this process, neither completed nor aborted
         self._intermediates: set[str] = set()
@@ -155,7 +161,7 @@ class OssStorage:
         sources = self._look_up(doing, names, list_from=None)
         make_room(folder, sum(source.size for source in sources))
         pieces = [(source, Range(0, *border)) for source in sources for border in blocks(source.size)]
-        fetched = read_ahead(lambda piece: self.fetch(doing, *piece), pieces, self.settings.parallel)
+        fetched = read_ahead(lambda piece: self.fetch(doing, *piece), pieces, self.settings.share)
         paths = []
         for source in sources:
             path = os.path.join(folder, os.path.basename(source.key))
@@ -312,7 +318,7 @@ class OssStorage:
             size = short.get(key)
             return self.state_of(doing, key) if size is None else Source(key, size, None)
 
-        return list(read_ahead(look_up, keys, self.settings.parallel))
+        return list(read_ahead(look_up, keys, self.settings.share))
 
     def state_of(self, doing: str, key: str) -> Source:
         """A source by its HEAD."""
@@ -342,7 +348,7 @@ class OssStorage:
             return self.fetch(doing, source, Range(0, 0, source.size))[0]
 
         fetched = []
-        for data in read_ahead(fetch, sources, self.settings.parallel):
+        for data in read_ahead(fetch, sources, self.settings.share):
             fetched.append(data)
             if advance is not None and data:
                 advance(len(data))
@@ -386,7 +392,7 @@ class OssStorage:
         """The CRC64 of the sources' bytes, by reading them all."""
         pieces = [(source, Range(0, start, end)) for source in sources for start, end in blocks(source.size)]
         crc64 = 0
-        for data, _ in read_ahead(lambda pair: self.fetch(doing, *pair), pieces, self.settings.parallel):
+        for data, _ in read_ahead(lambda pair: self.fetch(doing, *pair), pieces, self.settings.share):
             crc64 = int(CRC.calc(data, crc64))
         return crc64
 
@@ -458,7 +464,7 @@ class _Assembly:
         self._sources = list(sources)
         self._advance = advance
         self._intermediates: list[str] = []
-        parallel = storage.settings.parallel
+        parallel = storage.settings.share
         # Two pools: a part that waits for its fetches must not keep them from running.
         self._parts = ThreadPoolExecutor(parallel, thread_name_prefix="part")
         self._fetches = ThreadPoolExecutor(parallel, thread_name_prefix="fetch")

@@ -80,12 +80,19 @@ class OssClient:
     """
 
     def __init__(
-        self, configuration: Configuration, bucket: str, *, connections: int, timeout: float
+        self,
+        configuration: Configuration,
+        bucket: str,
+        *,
+        connections: int,
+        timeout: float,
+        parallel: int = 32,
     ) -> None:
         self.bucket_name = bucket
         self.requests = 0
         self._timeout = timeout
         self._lock = threading.Lock()
+        self._slots = threading.Semaphore(parallel)
         self._stopped = threading.Event()
         self._wire = Wire(configuration, bucket, connections)
 
@@ -380,12 +387,14 @@ class OssClient:
         doing = f"{operation} oss://{self.bucket_name}/{key}"
         tries = _Tries(min(self._timeout, _CLEANING_SECONDS) if cleaning else self._timeout, work)
         while True:
-            self._go_on(doing, cleaning=cleaning)
-            with self._lock:
-                self.requests += 1
             try:
-                PATIENCE.seconds = tries.patience(cleaning=cleaning)
-                return send()
+                # What cleans up after a signal does not wait for requests that nobody needs any more.
+                with contextlib.nullcontext() if cleaning else self._slots:
+                    self._go_on(doing, cleaning=cleaning)
+                    with self._lock:
+                        self.requests += 1
+                    PATIENCE.seconds = tries.patience(cleaning=cleaning)
+                    return send()
             except TRANSPORT_ERRORS as error:
                 if found := lasting(error):
                     raise ConfigurationError(doing, f"{self._wire.peer}: {found.why}", found.cure) from None

@@ -1,6 +1,7 @@
-"""How far a merge is: lines in $ARGO_PROGRESS_FILE.
+"""How far a merge is: a line in $ARGO_PROGRESS_FILE.
 
-Argo reads the last line of that file, `N/M`, every few seconds and shows it in `argo get` and in the UI.
+Argo reads the last line of that file, `N/M`, every few seconds and shows it in `argo get` and in the UI. It
+has one line only, which is replaced.
 """
 
 import math
@@ -49,5 +50,10 @@ class ArgoProgress:
             total = self._total
         # A mount's sizes may be out of date; Argo refuses a line with N > M or M = 0.
         line = f"{done}/{max(total, done, 1)}\n"
-        with suppress(OSError), open(self._path, "a", encoding="ascii") as file:
-            file.write(line)  # a merge does not fail because nobody can watch it
+        with suppress(OSError):  # a merge does not fail because nobody can watch it
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
+            try:
+                os.write(descriptor, line.encode())  # over the one before, so that nobody reads an empty file
+                os.ftruncate(descriptor, len(line))
+            finally:
+                os.close(descriptor)

@@ -63,7 +63,7 @@ class RemoteStorage:
         self._calls = Calls(location, settings)
         self._url = str(location)
         self._settings = settings
-        self._parallel = 1 if self._calls.alone else settings.parallel
+        self._parallel = 1 if self._calls.alone else settings.share
         self._drafts: set[Draft] = set()
 
     def path(self, name: str) -> str:

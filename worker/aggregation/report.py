@@ -1,14 +1,18 @@
 """How a run of the whole tree looks on a terminal, in the manner of `argo get`."""
 
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from .runner import Shape, Stage
+from .runner import Run, Shape, Stage
 
 _SHOWN = 32
 """A stage of more steps shows its first and last few only."""
 _EDGE = 3
+
+_LINE_SECONDS = 60.0
+"""Without a word for so long a log looks dead."""
 
 
 class _Lines(NamedTuple):
@@ -69,6 +73,35 @@ def _stage_rows(stage: Stage, lines: _Lines, *, final: bool) -> Iterator[_Row]:
 
 def _duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s"
+
+
+class StageLines:
+    """Lines on a run as it goes on, where no terminal shows a bar: one a stage, and one a minute."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+        self._began = self._last = time.monotonic()
+
+    def due(self, run: Run) -> Iterator[str]:
+        """What is to be said now."""
+        now = time.monotonic()
+        while self._shown < len(run.stages):
+            stage = run.stages[self._shown]
+            kept = sum(step.kept for step in stage.steps)
+            count = f"{len(stage.steps)} {'step' if len(stage.steps) == 1 else 'steps'}"
+            done = f"{count}, {kept} of them done before" if kept else count
+            yield f"{stage.name}: {done}, {_duration(stage.seconds)}; {_percent(run)}"
+            self._shown += 1
+            self._last = now
+        if now - self._last >= _LINE_SECONDS:
+            stand = run.stand
+            so_far = f"{_percent(run)} after {now - self._began:.0f}s"
+            yield f"{stand.name}: {stand.done} of {stand.steps} steps; {so_far}"
+            self._last = now
+
+
+def _percent(run: Run) -> str:
+    return f"{100 * run.done // run.total if run.total else 0}% of the whole"
 
 
 def plan_lines(shape: Shape, size: int | None) -> list[str]:

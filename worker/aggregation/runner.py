@@ -1,15 +1,19 @@
 """The whole tree on this machine: prepare, reduce, merge; and taking up a run that was killed."""
 
-import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import steps, stopping, tree
-from .errors import MissingInputError, WrongUsageError
-from .layout import JOURNAL, Layout
+from . import cleaning, steps, stopping, tree
+from . import journal as journals
+from .errors import AggregationError, MissingInputError
+from .journal import Journal, Mark, Notes
+from .layout import Layout
 from .storage import Entry, Storage, Written
 
 if TYPE_CHECKING:
@@ -18,8 +22,14 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.1
 """How often the watcher hears of progress."""
 
-Watch = Callable[[int, int], None]
-"""Called with bytes done and bytes to do, from the calling thread, a few times a second."""
+_NOTES_SECONDS = 1.0
+"""How often what was made is noted within a level, at most: a kill costs what came after the last note."""
+
+_NOTES_SHARE = 0.05
+"""Of the time, at most, that noting takes within a level."""
+
+Watch = Callable[["Run"], None]
+"""Called with the run from the calling thread, a few times a second and at the end of each stage."""
 
 
 class Shape(NamedTuple):
@@ -53,12 +63,22 @@ class Stage(NamedTuple):
     seconds: float
 
 
-class Run:
-    """One run of a tree under a storage's root.
+class Stand(NamedTuple):
+    """How far the stage is that is under way."""
 
-    A journal under the root holds the shape until the run is done. Whatever is newer than the journal, and
-    than the level-1 files, was written by this run, and whole, because a target appears whole or not at all:
-    that is what `resume` keeps. The stages that are done are in `stages`.
+    name: str
+    done: int
+    """Steps."""
+    steps: int
+
+
+class Run:
+    """One run of a tree under a storage's root, in a folder of its own.
+
+    A journal in the folder holds the shape until the run is done, and notes hold of what each target was
+    made: by these `resume` knows what it may keep. The stages that are done are in `stages`.
+
+    `layout` may name the run; without a name a run that is begun gets one.
     """
 
     def __init__(
@@ -74,9 +94,16 @@ class Run:
         checksum: bool = False,
         watch: Watch | None = None,
     ) -> None:
+        self.layout = layout
         self.stages: list[Stage] = []
+        self.stand = Stand("", 0, 0)
+        self.done = 0
+        """Bytes of level 1 that have gone through a step, once for each level."""
+        self.total = 0
+        """What `done` is in the end."""
+        self.mark = Mark({}, "", "")
+        """What the mark of the run's cleaning is to hold."""
         self._storage = storage
-        self._layout = layout
         self._shape = shape
         self._workers = workers
         self._output = output
@@ -86,193 +113,251 @@ class Run:
         self._watch = watch
         self._lock = threading.Lock()
         self._stop = False
-        self._done = 0
-        self._total = 0
-        self._since = 0.0  # the journal's time, by the store's clock: what is older belongs to an earlier run
+        self._ends: list[int] = []  # of each file of level 1: bytes up to its end
 
-    def execute(self, *, prepare: bool, resume: bool, clean: bool) -> steps.Done:
+    def execute(self, *, prepare: bool, resume: bool, partial: bool = False) -> steps.Done:
         """Run the tree and return what the final merge did.
 
         `prepare` makes the level-1 files first, `resume` keeps what an interrupted run of the same shape has
-        done, `clean` removes the levels between the first and the result at the end.
+        done, `partial` says that level 1 may hold more files. The run's folder stays: see `forget` and
+        `cleaning.clean`.
 
         Raises:
-            WrongUsageError: the interrupted run had another shape.
-            MissingInputError: level 1 is not complete.
+            WrongUsageError: the interrupted runs had other shapes.
+            MissingInputError: level 1 is not complete, or holds more.
             AggregationError: as Storage.concatenate; what is done stays, for `resume`.
         """
-        resuming = resume and self._take_up()
+        form = self._form()
+        journal = journals.take_up(self._storage, self.layout, form) if resume else None
+        resuming = journal is not None
         if not prepare:
-            self._inputs()  # what is missing should show before anything is written
-        if not resuming:
-            self._storage.write(JOURNAL, json.dumps(self._journal()).encode())
+            inputs = self._inputs(partial=partial)  # what is missing should show before anything is written
+            if resume and not resuming and (done := self._done_before(form, inputs)):
+                return done
+        if journal is None:
+            journal = journals.begin(self._storage, self._named(), form)
+        else:
+            journal.write(self._storage)
+        self.layout = journal.layout
         if prepare:
-            started = time.perf_counter()
-            steps.prepare(self._storage, self._layout, self._shape.files)
-            seconds = time.perf_counter() - started
-            self.stages.append(
-                Stage("prepare-data", [Step(f"prepare.py {self._shape.files}", seconds)], seconds)
-            )
-        inputs = self._inputs()
-        newest = max(entry.modified for entry in inputs.values())
-        self._total = sum(entry.size for entry in inputs.values()) * (self._shape.levels + 1)
-        done = self._result_of_earlier_run(newest) if resuming else None
-        if done is None:
-            done = self._reduce(inputs, resuming=resuming)
-        if clean:
-            for level, width in enumerate(self._shape.widths()[1:], start=2):
-                self._storage.remove(self._layout.files(level, range(width)))
-        self._storage.remove([JOURNAL])
+            self._prepare()
+            inputs = self._inputs(partial=partial)
+        self._ends = list(accumulate(entry.size for entry in inputs.values()))
+        self.total = self._ends[-1] * (self._shape.levels + 1)
+        done = self._reduce(inputs, journal, resuming=resuming)
+        made_of = journals.made_of(inputs.values())
+        result = self._storage.find(self._output)
+        self.mark = Mark(form, made_of, result.identity if result else "")
         return done
 
-    def _journal(self) -> dict[str, object]:
+    def forget(self) -> None:
+        """Remove the journal and notes: the run is done, and its levels stay.
+
+        Raises:
+            AggregationError: they cannot be removed.
+        """
+        journals.forget(self._storage, self.layout, self._shape.levels)
+
+    def _form(self) -> journals.Form:
         commands = [list(c.arguments) if c else None for c in (self._command, self._final_command)]
-        return {
-            **self._shape._asdict(),
-            "output": self._output,
-            "suffix": self._layout.suffix,
-            "commands": commands,
-        }
+        names = {"output": self._output, "suffix": self.layout.suffix}
+        return {**self._shape._asdict(), **names, "commands": commands}
 
-    def _take_up(self) -> bool:
-        """Whether there is an interrupted run of the same shape to go on with."""
-        entry = self._storage.find(JOURNAL)
-        if entry is None:
-            return False
-        try:
-            found = json.loads(self._storage.read(JOURNAL, entry.size))
-        except ValueError:
-            found = None
-        if found != self._journal():
-            raise WrongUsageError(
-                f"resuming the run under {self._storage.path('')}",
-                f"it was started as {found}, not as {self._journal()}",
-                "call with the same options, or without --resume",
-            )
-        self._since = entry.modified
-        return True
+    def _named(self) -> Layout:
+        if self.layout.run:
+            return self.layout
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        return self.layout._replace(run=f"pipeline-{stamp}-{os.urandom(4).hex()}")
 
-    def _inputs(self) -> dict[int, Entry]:
+    def _prepare(self) -> None:
+        started = time.perf_counter()
+        steps.prepare(self._storage, self.layout, self._shape.files)
+        seconds = time.perf_counter() - started
+        self._ended(Stage("prepare-data", [Step(f"prepare.py {self._shape.files}", seconds)], seconds))
+
+    def _inputs(self, *, partial: bool) -> dict[int, Entry]:
         found = self._level(1)
-        lacking = next((number for number in range(self._shape.files) if number not in found), None)
+        count = self._shape.files
+        lacking = next((number for number in range(count) if number not in found), None)
         if lacking is not None:
             raise MissingInputError(
-                f"reducing {self._shape.files} files under {self._storage.path('')}",
-                f"l1 holds {steps.describe_numbers(set(found))}, {self._layout.file(1, lacking)} not",
+                f"reducing {count} files under {self._storage.path('')}",
+                f"l1 holds {steps.describe_numbers(set(found))}, {self.layout.file(1, lacking)} not",
                 "write it, set --files, or let --prepare make some",
             )
-        return {number: found[number] for number in range(self._shape.files)}
+        if not partial and len(found) > count:
+            raise steps.too_few(self._storage, self.layout, count, set(found))
+        return {number: found[number] for number in range(count)}
 
     def _level(self, level: int) -> dict[int, Entry]:
-        entries = self._storage.entries(self._layout.folder(level))
-        return {n: entry for entry in entries if (n := self._layout.number(entry.name)) is not None}
+        entries = self._storage.entries(self.layout.folder(level))
+        return {n: entry for entry in entries if (n := self.layout.number(entry.name)) is not None}
 
-    def _result_of_earlier_run(self, newest: float) -> steps.Done | None:
-        """The final merge, if the interrupted run had come so far: then only its cleaning is left."""
-        entry = self._storage.find(self._output)
-        if entry is None or entry.modified < max(self._since, newest):
-            return None
-        self.stages.append(Stage("merge-data", [Step(self._merge_command(), 0.0, kept=True)], 0.0))
-        written = Written(entry.size, None, "streamed", 0, 0.0)
-        return steps.Done("merge", "kept", self._output, self._shape.widths()[-1], written)
+    def _done_before(self, form: journals.Form, inputs: dict[int, Entry]) -> steps.Done | None:
+        """The final merge of a run that was interrupted while it was cleaned, if it is still current."""
+        mark = Mark(form, journals.made_of(inputs.values()), "")
+        for layout in [self.layout] if self.layout.run else cleaning.marked(self._storage, self.layout):
+            found = journals.done_before(self._storage, layout, mark, self._output)
+            if found is not None:
+                self.layout = layout
+                self.mark = mark._replace(result=found.identity)
+                self._ended(Stage("merge-data", [Step(self._merge_command(), 0.0, kept=True)], 0.0))
+                written = Written(found.size, None, "streamed", 0, 0.0)
+                return steps.Done("merge", "kept", self._output, self._shape.widths()[-1], written)
+        return None
 
     def _merge_command(self) -> str:
         return f"merge.py {self._shape.widths()[-1]}"
 
-    def _reduce(self, inputs: dict[int, Entry], *, resuming: bool) -> steps.Done:
-        fan_in = self._shape.fan_in
+    def _ended(self, stage: Stage) -> None:
+        self.stages.append(stage)
+        if self._watch is not None:
+            self._watch(self)
+
+    def _reduce(self, inputs: dict[int, Entry], journal: Journal, *, resuming: bool) -> steps.Done:
         widths = self._shape.widths()
         below = inputs
-        redone: set[int] = set()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="merge")
         try:
             for level, width in enumerate(widths[:-1], start=1):
-                above = self._level(level + 1) if resuming else {}
-                numbers = range(tree.group_count(width, fan_in))
-                keep = {
-                    number
-                    for number in numbers
-                    if self._is_current(above.get(number), tree.group(number, fan_in, width), below, redone)
-                }
-                self._done += sum(above[number].size for number in keep)
-                self._run_stage(pool, level, [n for n in numbers if n not in keep], keep, width)
-                below, redone = above, set(numbers) - keep
+                below = self._run_level(pool, level, width, below, journal, resuming=resuming)
             started = time.perf_counter()
+            self.stand = Stand("merge-data", 0, 1)
             merging = pool.submit(self._merge, widths[-1], len(widths))
             self._await([merging])
             seconds = time.perf_counter() - started
-            self.stages.append(Stage("merge-data", [Step(self._merge_command(), seconds)], seconds))
+            self._ended(Stage("merge-data", [Step(self._merge_command(), seconds)], seconds))
             return merging.result()
         finally:
             # After a signal _await() has waited for them, and for no longer than a signal allows.
             pool.shutdown(wait=stopping.seconds_left() is None, cancel_futures=True)
 
-    def _is_current(
-        self, target: Entry | None, sources: Iterable[int], below: dict[int, Entry], redone: set[int]
-    ) -> bool:
-        """Whether an earlier run's target can stay: it is of this run, and nothing below it is newer."""
-        if target is None or target.modified < self._since:
-            return False
-        return all(
-            source not in redone and source in below and below[source].modified <= target.modified
-            for source in sources
-        )
-
-    def _run_stage(
-        self, pool: ThreadPoolExecutor, level: int, numbers: list[int], keep: set[int], width: int
-    ) -> None:
+    def _run_level(
+        self,
+        pool: ThreadPoolExecutor,
+        level: int,
+        width: int,
+        below: dict[int, Entry],
+        journal: Journal,
+        *,
+        resuming: bool,
+    ) -> dict[int, Entry]:
+        """Make the targets of a level that are not current; returns what is there then."""
+        fan_in = self._shape.fan_in
+        numbers = range(tree.group_count(width, fan_in))
+        # What the inputs are is learnt before they are read: one that changes later makes its target old.
+        groups = {number: tree.group(number, fan_in, width) for number in numbers}
+        made_of = {
+            number: journals.made_of(below[source] for source in group)
+            for number, group in groups.items()
+            if all(source in below for source in group)
+        }
+        notes = Notes(self._storage, journal, level + 1)
+        kept: set[int] = set()
+        if resuming:
+            notes.load()
+            above = self._level(level + 1)
+            kept = {n for n, made in made_of.items() if notes.is_current(n, made, above.get(n))}
         started = time.perf_counter()
-        futures = {number: pool.submit(self._process, number, level, width) for number in numbers}
-        self._await(futures.values())
+        name = f"process-data-l{level}"
+        self.stand = Stand(name, len(kept), len(numbers))
+        self._add(sum(self._weight(level, number) for number in kept))
+        futures = {n: pool.submit(self._process, n, level, width) for n in numbers if n not in kept}
+
+        def note() -> dict[int, Entry]:
+            ready = {n: made_of[n] for n, future in futures.items() if _is_made(future) and n in made_of}
+            targets = self._level(level + 1)
+            notes.save(ready, targets)
+            return targets
+
+        try:
+            self._await(futures.values(), note)
+        except BaseException:
+            with suppress(AggregationError):  # what is not noted is made again
+                note()
+            raise
+        targets = note()
         made = [
             Step(f"process.py {number} {level}", 0.0, kept=True)
-            if number in keep
+            if number in kept
             else Step(f"process.py {number} {level}", futures[number].result().written.seconds)
-            for number in sorted([*numbers, *keep])
+            for number in numbers
         ]
-        self.stages.append(Stage(f"process-data-l{level}", made, time.perf_counter() - started))
+        self._ended(Stage(name, made, time.perf_counter() - started))
+        return targets
 
     def _process(self, number: int, level: int, width: int) -> steps.Done:
-        return steps.process(
+        done = steps.process(
             self._storage,
-            self._layout,
+            self.layout,
             number,
             level,
             fan_in=self._shape.fan_in,
             files=width,
-            advance=self._advance,
+            partial=True,
+            advance=self._look if self._command else self._advance,
             checksum=self._checksum,
             command=self._command,
         )
+        if self._command:
+            self._add(self._weight(level, number))
+        return done
 
     def _merge(self, count: int, level: int) -> steps.Done:
-        return steps.merge(
+        done = steps.merge(
             self._storage,
-            self._layout,
+            self.layout,
             count,
             level=level,
             output=self._output,
-            advance=self._advance,
+            partial=True,
+            advance=self._look if self._final_command else self._advance,
             checksum=self._checksum,
             command=self._final_command,
         )
+        if self._final_command:
+            self._add(self._ends[-1])
+        return done
 
-    def _advance(self, count: int) -> None:
+    def _weight(self, level: int, number: int) -> int:
+        """Bytes of level 1 that group `number` of a level stands for, whatever a command made of them."""
+        span: int = self._shape.fan_in**level
+        first, last = number * span, min((number + 1) * span, self._shape.files)
+        return self._ends[last - 1] - (self._ends[first - 1] if first else 0)
+
+    def _add(self, count: int) -> None:
+        with self._lock:
+            self.done += count
+
+    def _look(self, _: int) -> None:
+        """For a command, whose output may be of any size: its inputs count, once it has ended."""
         if self._stop:
             raise _StoppedError
-        with self._lock:
-            self._done += count
 
-    def _await(self, futures: Iterable[Future[steps.Done]]) -> None:
-        """Wait for all; raise the first failure as soon as it is there."""
+    def _advance(self, count: int) -> None:
+        self._look(count)
+        self._add(count)
+
+    def _await(self, futures: Iterable[Future[steps.Done]], note: Callable[[], object] | None = None) -> None:
+        """Wait for all, noting now and then; raise the first failure as soon as it is there."""
         pending = set(futures)
+        begun = self.stand.done
+        steps_done = 0
+        next_note = time.monotonic() + _NOTES_SECONDS
         try:
             while pending:
                 finished, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
                 for future in finished:
                     future.result()
+                steps_done += len(finished)
+                self.stand = self.stand._replace(done=begun + steps_done)
                 if self._watch is not None:
-                    self._watch(self._done, self._total)
+                    self._watch(self)
+                now = time.monotonic()
+                if note is not None and pending and now >= next_note:
+                    note()
+                    cost = time.monotonic() - now
+                    next_note = now + max(_NOTES_SECONDS, cost / _NOTES_SHARE)
         except BaseException:
             self._give_up(pending)
             raise
@@ -286,6 +371,10 @@ class Run:
         _, unfinished = wait(running, timeout=patience)
         if unfinished:
             stopping.leave(f"what {len(unfinished)} of the steps had begun")
+
+
+def _is_made(future: Future[steps.Done]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 class _StoppedError(Exception):

@@ -12,10 +12,6 @@ from . import fastcopy
 from .errors import AggregationError, MissingInputError, SourceChangedError, printable
 from .volume import Status, Volume
 
-_OPEN_AHEAD = 64
-"""Sources opened before the first byte is written: a missing one of a usual group shows at once, and a merge
-of thousands stays far from the limit of open files."""
-
 _TO_READ = os.O_RDONLY | os.O_NONBLOCK
 """Not to block: a FIFO in a file's place is then refused, instead of waiting for its writer."""
 
@@ -94,7 +90,7 @@ class Sources:
         begin = self._read_head if self._together else self._open
         self._coming = volume.each(begin, names, _close)
         try:
-            self._opened.extend(islice(self._coming, _OPEN_AHEAD))
+            self._opened.extend(islice(self._coming, volume.ahead))
         except BaseException:
             self.close()
             raise

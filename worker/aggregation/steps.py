@@ -260,7 +260,8 @@ class _Join(NamedTuple):
 
             def advance(count: int) -> None:
                 nonlocal done
-                done += count
+                if self.command is None:  # whose output may be of any size
+                    done += count
                 argo.show(done, lambda: _total_size(self.storage, sources))
 
         if self.command is None:

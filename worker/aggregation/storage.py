@@ -15,13 +15,20 @@ class Settings(NamedTuple):
     """How a store may work; each store takes from it what concerns it."""
 
     parallel: int = 32
-    """Requests under way at a time, and files of a mount that are opened at a time."""
+    """Requests under way at a time in this process, and files of a mount that are opened at a time."""
+    joins: int = 1
+    """Joins that run side by side in this process."""
     timeout: float = 120.0
     """Seconds for which a request that fails is tried again."""
     max_parts: int = 10_000
     """Parts of a multipart upload, at most: OSS's limit."""
     verify: bool = False
     """Read what was written back, and compare."""
+
+    @property
+    def share(self) -> int:
+        """What of `parallel` each join may use."""
+        return max(1, self.parallel // self.joins)
 
 
 Advance = Callable[[int], None]

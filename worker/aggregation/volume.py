@@ -7,7 +7,7 @@ from contextlib import suppress
 from errno import ECONNABORTED, ENOENT, ENOTCONN, ENOTDIR, ESHUTDOWN
 from typing import Protocol, TypeVar
 
-from . import errnos, mounts
+from . import errnos, limits, mounts
 from .errors import AggregationError, ConfigurationError, UnavailableError, from_os_error, printable
 from .storage import Settings
 
@@ -56,7 +56,8 @@ class Volume:
 
     def __init__(self, root: str, settings: Settings) -> None:
         self.root = root
-        self.parallel = settings.parallel
+        self.ahead = limits.sources_ahead(settings.joins)
+        self.parallel = min(settings.share, self.ahead)
         self.prefix = os.path.join(root, "")
         self._timeout = settings.timeout
         self._kind: mounts.Kind = "disk"
