@@ -362,7 +362,7 @@ class OssServer:
     def _serve_request(self, connection: Connection, head: Head, path: str, query: str) -> bool:
         params = dict(parse_qsl(query, keep_blank_values=True))
         operation = identity_operation(head.method, path, params)
-        bucket, key = ("", "") if operation else _split(head.headers.get("host", ""), path)
+        bucket, key = ("", "") if operation else self._split(head.headers.get("host", ""), path)
         operation = operation or classify(head.method, bucket, key, params, head.headers)
         signed = Signed(head.method, bucket, key, params, head.headers)
         ticket = self.counters.begin(claimed_key_id(signed), operation or "NotImplemented")
@@ -382,6 +382,17 @@ class OssServer:
             return self._answer(exchange)
         finally:
             ticket.finish()
+
+    def _split(self, host: str, path: str) -> tuple[str, str]:
+        """Return bucket and key of a request by its Host header and its undecoded path."""
+        name = host.partition(":")[0]
+        if self.settings.bound_bucket:
+            bucket, key = self.settings.bound_bucket, path.removeprefix("/")
+        elif name.endswith(".localhost"):
+            bucket, key = name.removesuffix(".localhost"), path.removeprefix("/")
+        else:
+            bucket, _, key = path.removeprefix("/").partition("/")
+        return unquote(bucket), unquote(key)
 
     def _answer(self, exchange: _Exchange) -> bool:
         body, faults = exchange.body, exchange.faults
@@ -599,13 +610,3 @@ class OssServer:
             )
         for name, setting in value.items():
             setattr(self.settings, name, setting)
-
-
-def _split(host: str, path: str) -> tuple[str, str]:
-    """Return bucket and key of a request by its Host header and its undecoded path."""
-    name = host.partition(":")[0]
-    if name.endswith(".localhost"):
-        bucket, key = name.removesuffix(".localhost"), path.removeprefix("/")
-    else:
-        bucket, _, key = path.removeprefix("/").partition("/")
-    return unquote(bucket), unquote(key)

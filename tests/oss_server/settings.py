@@ -20,6 +20,7 @@ class Settings:
             not.
         clock_offset: Seconds by which the server's clock is ahead of this machine's.
         credential_seconds: Lifetime of the temporary credentials that the role endpoints issue.
+        bound_bucket: The bucket that every host name is bound to, as by a CNAME; empty: none.
         max_put: Largest PutObject, and largest object by AppendObject, in bytes.
         max_part: Largest part in bytes.
         max_copy: Largest CopyObject in bytes.
@@ -34,6 +35,7 @@ class Settings:
     copy_appendable: bool = True
     clock_offset: float = 0.0
     credential_seconds: float = 3600.0
+    bound_bucket: str = ""
     max_put: int = 5 * GB
     max_part: int = 5 * GB
     max_copy: int = 5 * GB

@@ -79,6 +79,9 @@ class Cause(NamedTuple):
 _CERTIFICATES = "set REQUESTS_CA_BUNDLE to a file with the right certificates, or unset it"
 _PROXY = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
+_NO_FILE = "Could not find"
+_PROXY_DENIES = "Tunnel connection failed: 407"
+
 _TLS_REASONS = {
     "WRONG_VERSION_NUMBER": "no TLS is spoken there",
     "HTTP_REQUEST": "no TLS is spoken there",
@@ -130,9 +133,9 @@ def _address_cause(error: BaseException) -> Cause | None:
 
 def _untyped_cause(error: BaseException) -> Cause | None:
     """What is known by its words only: requests and http.client have no types for these."""
-    if isinstance(error, OSError) and error.errno is None and str(error).startswith("Could not find"):
+    if isinstance(error, OSError) and error.errno is None and str(error).startswith(_NO_FILE):
         return Cause(str(error), _CERTIFICATES)
-    if isinstance(error, OSError) and "407" in str(error) and "Proxy" in str(error):
+    if isinstance(error, OSError) and str(error).startswith(_PROXY_DENIES):
         return Cause("407: the proxy wants another user or password", _PROXY)
     return None
 
