@@ -27,29 +27,38 @@ for command, variables in json.load(sys.stdin):
 
 
 class Cluster:
-    """A volume, and processes in the place of pods."""
+    """A volume, one Secret's keys, and processes in the place of pods."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, secret: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._secret = secret or {}
         self.volume = folder / "volume"
         self.volume.mkdir()
 
     def run(self, pod: Pod) -> Outputs:
         """Run one pod as a process and return what Argo would hand on."""
         places = self._places(pod)
-        done = subprocess.run(
+        done = self._started(pod, places)
+        assert done.returncode == 0, f"{pod.command} ended with {done.returncode}: {done.stderr}"
+        files = {output.parameter: Path(_moved(output.path, places)) for output in pod.outputs}
+        contents = {name: path.read_text().removesuffix("\n") for name, path in files.items()}
+        return Outputs(done.stdout.removesuffix("\n"), contents)
+
+    def attempt(self, pod: Pod) -> tuple[int, str]:
+        """Run one pod as a process: its exit code, and what it says last."""
+        done = self._started(pod, self._places(pod))
+        return done.returncode, (done.stderr.splitlines() or [""])[-1]
+
+    def _started(self, pod: Pod, places: Mapping[str, Path]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             _command(pod),
             cwd=conftest.WORKER,
-            env=conftest.environment(**_variables(pod, places)),
+            env=conftest.environment(**self._variables(pod, places)),
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, f"{pod.command} ended with {done.returncode}: {done.stderr}"
-        files = {output.parameter: Path(_moved(output.path, places)) for output in pod.outputs}
-        contents = {name: path.read_text().removesuffix("\n") for name, path in files.items()}
-        return Outputs(done.stdout.removesuffix("\n"), contents)
 
     def run_each(self, pods: Iterable[Pod]) -> None:
         """Run each pod as a process of its own, two at a time."""
@@ -58,7 +67,7 @@ class Cluster:
 
     def run_together(self, pods: Iterable[Pod]) -> None:
         """Run pods one after the other in a single process: the same scripts without the start-up of each."""
-        calls = [(_command(pod)[1:], _variables(pod, self._places(pod))) for pod in pods]
+        calls = [(_command(pod)[1:], self._variables(pod, self._places(pod))) for pod in pods]
         done = subprocess.run(
             [sys.executable, "-c", _IN_ONE_PROCESS],
             cwd=conftest.WORKER,
@@ -80,10 +89,10 @@ class Cluster:
             for path, volume in pod.mounts
         }
 
-
-def _variables(pod: Pod, places: Mapping[str, Path]) -> dict[str, str]:
-    variables = {"AGGREGATION_ROOT": DEFAULT_ROOT} | dict(pod.environment)
-    return {name: _moved(value, places) for name, value in variables.items()}
+    def _variables(self, pod: Pod, places: Mapping[str, Path]) -> dict[str, str]:
+        variables = {"AGGREGATION_ROOT": DEFAULT_ROOT} | dict(pod.environment)
+        keys = {key.variable: self._secret[key.key] for key in pod.secrets if key.key in self._secret}
+        return {name: _moved(value, places) for name, value in variables.items()} | keys
 
 
 def _moved(path: str, places: Mapping[str, Path]) -> str:
