@@ -431,13 +431,16 @@ def test_odd_numbers_make_the_result(numbers: int, tmp_path: Path) -> None:
     assert (root / "result.txt").read_bytes() == b"".join(letters)
 
 
-def test_what_an_earlier_run_left_is_not_taken_for_this_ones(tmp_path: Path) -> None:
-    """After a larger run in the same directory a smaller one still makes its own result."""
+def test_a_smaller_run_than_there_are_files_is_refused(tmp_path: Path) -> None:
+    """`numbers` that leave files of level 1 out end with 3 at the last group, unless that is meant."""
     cluster = Cluster(tmp_path)
     root = cluster.volume / "aggregation-demo"
     cluster.run_together(pod for stage in submit("prepare-data.yaml") for pod in stage.pods)
-    letters = [(root / "l1" / f"{number}.txt").read_bytes() for number in range(16)]
-    for numbers in ("16", "8"):
-        stages = submit("process-data.yaml", {"numbers": numbers})
-        cluster.run_together(pod for stage in stages for pod in stage.pods)
-    assert (root / "result.txt").read_bytes() == b"".join(letters)
+    letters = [(root / "l1" / f"{number}.txt").read_bytes() for number in range(32)]
+    for stages in submit("process-data.yaml", {"numbers": "8"}), submit("aggregate.yaml", {"files": "16"}):
+        exit_code, said = cluster.attempt([pod for stage in stages for pod in stage.pods][7])
+        assert exit_code == 3
+        assert "holds 32 files" in said
+    stages = submit("aggregate.yaml", {"files": "16", "partial": "true"})
+    cluster.run_together(pod for stage in stages for pod in stage.pods)
+    assert (root / "result.txt").read_bytes() == b"".join(letters[:16])
