@@ -150,6 +150,7 @@ def test_what_cannot_be_a_command(text: str, why: str, run: Script) -> None:
     assert outcome.returncode == 2
     assert why in outcome.stderr
     assert outcome.stderr.count("\n") == 1
+    assert ("is written {{inputs}}" in outcome.stderr) == ("{inputs}" in text)
 
 
 def test_an_empty_variable_is_no_command(run: Script, root: Path) -> None:
@@ -167,7 +168,7 @@ VALUE = st.text(max_size=12) | st.sampled_from(
     ["{inputs}", "{output}", "{level}", "{number}", "{", "%s", "$0"]
 )
 WORD = st.sampled_from(
-    ["{output}", "{level}", "{number}", "{}", "{inputs", "{Output}", "{output", "a", "{{", "}"]
+    ["{output}", "{level}", "{number}", "{}", "{inputs", "{Output}", "{output", "a", "{{a", "}"]
 )
 
 
@@ -197,6 +198,50 @@ def test_placeholders_are_replaced_once(
                 made, rest = made + rest[0], rest[1:]
         wanted.append(made)
     assert Command(tuple(words)).expanded(inputs, output, level, number) == wanted
+
+
+NAMED = {"output": "/o", "level": "1", "number": "2"}
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("depth", range(1, 7))
+def test_doubled_braces_are_halved(name: str, depth: int) -> None:
+    """As Python's format strings have it: what the program itself shall see in braces is written in two."""
+    text = "{" * depth + name + "}" * depth
+    merge = Command(("prog", f"a{text}b{text}"))
+    assert merge.expanded([], "/o", 1, 2)[1] == f"a{text}b{text}".format(**NAMED)
+    assert merge.writes_stdout == (name != "output" or depth % 2 == 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("{a:{number}}", "{a:2}"),
+        ("{a:{{number}}}", "{a:{number}}"),
+        ("{{print {number}}}", "{{print 2}}"),
+        ("{{ number }}", "{{ number }}"),
+        ("{{number}", "{2"),
+        ("{{.}} {{a}} {{}}", "{{.}} {{a}} {{}}"),
+        ("{{number}} {number}", "{number} 2"),
+        ("{{inputs}}", "{inputs}"),
+        ("[{{inputs}}]", "[{inputs}]"),
+        ("{{output}}", "{output}"),
+    ],
+)
+def test_what_else_stands_in_braces(text: str, wanted: str) -> None:
+    """Only braces around a name of ours count, and only as many as stand on both sides of it."""
+    merge = Command(parse(shlex.join(["prog", text])))
+    assert merge.expanded(["in"], "out", 1, 2) == ["prog", wanted]
+    assert (merge.reads_stdin, merge.writes_stdout) == (True, True)
+
+
+def test_jq_keeps_its_shorthand(run: Script, root: Path) -> None:
+    """`{number}` is an object for jq and a placeholder here; written `{{number}}` it reaches jq."""
+    if not shutil.which("jq"):
+        pytest.skip("jq is not installed (apt-get install jq)")
+    write_level(root, 1, [b'{"number": 7}', b'{"number": 8}'])
+    assert run("process.py", 0, 1, "--command", "jq -c '{{number}} + {level: {level}}'").returncode == 0
+    assert (root / "l2/0.txt").read_text() == '{"number":7,"level":1}\n{"number":8,"level":1}\n'
 
 
 @pytest.mark.parametrize(
@@ -434,9 +479,15 @@ FAILURES = {
     "after partial output": Failure(shell("echo half; exit 1"), "ended with exit code 1"),
     "after a partial file": Failure(shell('echo half > "$0"; exit 3', "{output}"), "ended with exit code 3"),
     "after half of its input": Failure(shell("head -c 1; exit 1"), "ended with exit code 1"),
-    "not found": Failure("no-such-program {inputs}", "cannot be started: No such file or directory"),
-    "not a program": Failure("/etc/passwd", "cannot be started: Permission denied"),
-    "a folder": Failure("/etc", "cannot be started: Permission denied"),
+    "not found": Failure(
+        "no-such-program {inputs}", "cannot be started: No such file or directory; install it"
+    ),
+    "killed for memory": Failure(shell("kill -KILL $$"), "killed by SIGKILL; most often memory ran out"),
+    "a child killed for memory": Failure(shell("exit 137"), "exit code 137 (SIGKILL); most often memory"),
+    "not a program": Failure(
+        "/etc/passwd", "cannot be started: Permission denied: /etc/passwd is not executable"
+    ),
+    "a folder": Failure("/etc", "cannot be started: Permission denied: /etc is a folder"),
     "killed": Failure(shell("kill -SEGV $$"), "was killed by SIGSEGV"),
     "killed without a name": Failure(shell("kill -40 $$"), "was killed by"),
     "no output": Failure(shell(":", "{output}"), "did not write {output}"),

@@ -164,7 +164,8 @@ command_option = option(
     envvar="AGGREGATION_COMMAND",
     metavar="COMMAND",
     help="Make the target by this program instead of joining bytes. Quoted as for a shell, but run without "
-    "one; {inputs}, {output}, {level} and {number} are replaced. Without {inputs} the joined inputs come on "
+    "one; {inputs}, {output}, {level} and {number} are replaced, {{number}} "
+    "becomes {number}. Without {inputs} the joined inputs come on "
     "its standard input, without {output} its standard output is the target.",
 )
 
@@ -228,7 +229,7 @@ class Job:
             return None
         from .command import Command  # noqa: PLC0415 - for commands only
 
-        return Command(arguments, allow_empty, scratch)
+        return Command(arguments, allow_empty, scratch, console.notice)
 
     def show(self, lines: list[str]) -> None:
         """Lines for a person: left out where lines are for a machine."""

@@ -287,6 +287,9 @@ class Run:
         return targets
 
     def _process(self, number: int, level: int, width: int) -> steps.Done:
+        command = self._command
+        if command is not None and self._workers > 1:  # others print beside it
+            command = command._replace(label=f"process.py {number} {level}")
         done = steps.process(
             self._storage,
             self.layout,
@@ -297,7 +300,7 @@ class Run:
             partial=True,
             advance=self._look if self._command else self._advance,
             checksum=self._checksum,
-            command=self._command,
+            command=command,
         )
         if self._command:
             self._add(self._weight(level, number))

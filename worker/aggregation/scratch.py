@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from shutil import rmtree
 from tempfile import gettempdir
 
-from .errors import RefusedError, from_os_error, printable
+from .errors import ConfigurationError, RefusedError, from_os_error, printable
 
 
 @contextmanager
@@ -14,9 +14,10 @@ def folder(parent: str | None) -> Iterator[str]:
     """A new folder in `parent`, or in the system's temporary folder, removed with all that is in it.
 
     Raises:
+        ConfigurationError: no temporary folder can be written.
         AggregationError: it cannot be made.
     """
-    parent = parent or gettempdir()
+    parent = os.path.abspath(parent) if parent else _temporary_folder()
     path = os.path.join(parent, f"aggregation-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         try:
@@ -26,6 +27,17 @@ def folder(parent: str | None) -> Iterator[str]:
         yield path
     finally:
         rmtree(path, ignore_errors=True)
+
+
+def _temporary_folder() -> str:
+    try:
+        return gettempdir()
+    except OSError as error:
+        raise ConfigurationError(
+            "making a scratch folder",
+            "no folder for temporary files can be written: not $TMPDIR, /tmp, /var/tmp nor the current one",
+            "name one with --scratch, or mount an emptyDir at /tmp (docker run --tmpfs /tmp)",
+        ) from error
 
 
 def save(doing: str, path: str, blocks: Iterable[bytes]) -> None:
@@ -54,8 +66,11 @@ def make_room(path: str, size: int) -> None:
     Raises:
         RefusedError: they do not fit.
     """
-    os.makedirs(path, exist_ok=True)
-    status = os.statvfs(path)
+    try:
+        os.makedirs(path, exist_ok=True)
+        status = os.statvfs(path)
+    except OSError as error:
+        raise from_os_error(error, "fetching the command's inputs", path, writing=True) from error
     free = status.f_bavail * status.f_frsize
     if size > free:
         raise RefusedError(
