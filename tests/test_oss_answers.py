@@ -18,7 +18,7 @@ from aggregation.errors import AggregationError, IntegrityError
 from aggregation.layout import Layout, new_temporary
 from aggregation.storage import Settings
 from conftest import command, environment
-from oss_server import Answer, Fault, Instead, OssServer, Reset, WrongCrc
+from oss_server import Answer, Fault, Instead, OmitCrc, OssServer, Reset, WrongCrc
 from places import Place, oss_place
 
 LAYOUT = Layout()
@@ -393,3 +393,90 @@ def test_a_command_is_a_worker(oss: tuple[Place, OssServer]) -> None:
     assert outcome.returncode == 75
     assert "(OSS_ENDPOINT)" in outcome.stderr
     assert "127.0.0.1:" in outcome.stderr
+
+
+def test_another_range_or_state_is_not_taken(oss: tuple[Place, OssServer]) -> None:
+    """An answer of the right length that is of another object's state, or begins elsewhere, is no answer."""
+    place, server = oss
+    fill(place, 10)
+    etag = server.head("demo", "a/root/l1/0.txt").etag
+    for headers in (
+        {"ETag": '"other"', "Content-Range": "bytes 0-9/10"},
+        {"ETag": etag, "Content-Range": "bytes 5-14/99"},
+    ):
+        server.faults.add(Fault("GetObject", Instead(206, b"Z" * 10, headers), key="l1/0"))
+        with pytest.raises(AggregationError) as caught:
+            join(place)
+        assert caught.value.exit_code == 75
+        server.faults.clear()
+    assert place.get("l2/0.txt") is None
+
+
+def test_a_put_that_did_not_take_place(oss: tuple[Place, OssServer]) -> None:
+    """Answered with everything but a CRC64, and not carried out: a HEAD tells, and it is 75."""
+    place, server = oss
+    fill(place, 10)
+    place.put("l2/0.txt", b"old")
+    server.faults.add(Fault("PutObject", Instead(200, PAGE, {"ETag": '"x"'})))
+    with pytest.raises(AggregationError, match="is not there") as caught:
+        join(place)
+    assert caught.value.exit_code == 75
+
+
+def test_a_completion_that_never_ran_is_not_an_earlier_one(oss: tuple[Place, OssServer]) -> None:
+    """The object that this process wrote before, of the same size, does not pass for the new one."""
+    place, server = oss
+    fill(place)
+    join(place)
+    before = place.get("l2/0.txt")
+    fill(place)
+    server.faults.add(Fault("CompleteMultipartUpload", Instead(200, PAGE, NOT_OSS)))
+    with pytest.raises(AggregationError) as caught:
+        join(place)
+    assert caught.value.exit_code == 75
+    assert place.get("l2/0.txt") == before
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<Contents><Key>a/root/l1/0.txt</Key><Size>x</Size></Contents>",
+        b"<Contents><Key>a/root/l1/0.txt</Key><Size>1</Size><LastModified>?</LastModified></Contents>",
+        b"<Contents><Size>1</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>",
+        b"<IsTruncated>true</IsTruncated>",
+        b"<IsTruncated>true</IsTruncated><NextMarker>a</NextMarker>",
+    ],
+)
+def test_a_page_that_cannot_be_read(oss: tuple[Place, OssServer], page: bytes) -> None:
+    """Tried again as a request that fails; a listing that never goes on ends too."""
+    place, server = oss
+    place.put("l1/0.txt", b"x")
+    document = b"<ListBucketResult>" + page + b"</ListBucketResult>"
+    server.faults.add(Fault("ListObjects", Instead(200, document)))
+    with pytest.raises(AggregationError) as caught:
+        place.storage.names("l1")
+    assert caught.value.exit_code == 75
+    server.faults.clear()
+    if b"IsTruncated" not in page:
+        server.faults.add(Fault("ListObjects", Instead(200, document), times=1))
+        assert place.storage.names("l1") == ["0.txt"]
+
+
+def test_a_target_has_the_type_of_its_name(oss: tuple[Place, OssServer]) -> None:
+    """Made by one PUT or in parts."""
+    place, server = oss
+    for size in (10, 3 * MIB):
+        fill(place, size)
+        join(place)
+        assert server.head("demo", "a/root/l2/0.txt").headers["content-type"] == "text/plain"
+
+
+def test_verify_where_the_service_says_no_crc() -> None:
+    """What was published is read back too, so that the summary may say verified."""
+    with oss_place(Path(), Settings(timeout=1.0, verify=True)) as (place, server):
+        server.settings.crc_on_copies = server.settings.crc_in_list_parts = False
+        whole = fill(place, 6 * MIB)
+        for operation in ("HeadObject", "GetObject"):
+            server.faults.add(Fault(operation, OmitCrc()))
+        assert join(place).written.verified
+        assert place.get("l2/0.txt") == whole

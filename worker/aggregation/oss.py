@@ -83,8 +83,9 @@ class OssStorage:
             parallel=settings.parallel,
             timeout=settings.timeout,
         )
-        self.run = os.urandom(8).hex()
-        self._uploads: set[tuple[str, str]] = set()  # begun by this process, neither completed nor aborted
+        self._uploads: dict[
+            tuple[str, str], str
+        ] = {}  # their tokens: begun here, neither completed nor aborted
         self._intermediates: set[str] = set()
         self.uploading = threading.Semaphore(UPLOADS_AT_ONCE)
 
@@ -160,12 +161,12 @@ class OssStorage:
     def _download(self, doing: str, names: Sequence[str], folder: str) -> list[str]:
         sources = self._look_up(doing, names, list_from=None)
         make_room(folder, sum(source.size for source in sources))
-        pieces = [(source, Range(0, *border)) for source in sources for border in blocks(source.size)]
+        pieces = ((source, Range(0, *border)) for source in sources for border in blocks(source.size))
         fetched = read_ahead(lambda piece: self.fetch(doing, *piece), pieces, self.settings.share)
         paths = []
         for source in sources:
             path = os.path.join(folder, os.path.basename(source.key))
-            checksum = _Checksum(data for data, _ in islice(fetched, len(list(blocks(source.size)))))
+            checksum = _Checksum(data for data, _ in islice(fetched, sum(1 for _ in blocks(source.size))))
             save(doing, path, checksum)
             if source.known_crc64 not in (None, checksum.crc64):
                 raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
@@ -234,10 +235,10 @@ class OssStorage:
             return aged and parse_temporary(os.path.basename(key)) is not None
 
         with suppress(AggregationError):  # what cannot be swept now is there for the next run
-            for upload in self.client.uploads(prefix, "/", cleaning=True):
+            for upload in self.client.uploads(f"{prefix}.", "/", cleaning=True):
                 if is_leftover(upload.key, upload.began):
                     self.client.abort(upload.key, upload.id)
-            for listed in self.client.list(prefix):
+            for listed in self.client.list(f"{prefix}."):
                 if is_leftover(listed.key, listed.modified):
                     self.client.delete(listed.key)
 
@@ -299,7 +300,10 @@ class OssStorage:
             copy = self.state_of(doing, made)
             self._read_back(doing, sources, copy)
             plan = parts.plan([copy.size], [True], self.settings.max_parts) if copy.size > PUT_MAX else None
-            return self._make(doing, [copy], key, plan, None)
+            crc64, verified = self._make(doing, [copy], key, plan, None)
+            if not verified:  # the service says no CRC64, not even of what it has copied
+                self._read_back(doing, [copy], self.state_of(doing, key))
+            return crc64, True
         finally:
             self.drop(made)
 
@@ -356,7 +360,7 @@ class OssStorage:
 
     def _put(self, doing: str, key: str, data: bytes) -> int:
         crc64 = int(CRC.calc(data))
-        found = self.client.put(key, data, crc64, self.run)
+        found = self.client.put(key, data, crc64, _new_token())
         self.see_published(doing, key, crc64, found)
         return crc64
 
@@ -390,7 +394,7 @@ class OssStorage:
 
     def _checksum(self, sources: Sequence[Source], doing: str) -> int:
         """The CRC64 of the sources' bytes, by reading them all."""
-        pieces = [(source, Range(0, start, end)) for source in sources for start, end in blocks(source.size)]
+        pieces = ((source, Range(0, start, end)) for source in sources for start, end in blocks(source.size))
         crc64 = 0
         for data, _ in read_ahead(lambda pair: self.fetch(doing, *pair), pieces, self.settings.share):
             crc64 = int(CRC.calc(data, crc64))
@@ -398,11 +402,20 @@ class OssStorage:
 
     def begin(self, key: str, crc64: int | None) -> str:
         """Begin a multipart upload that close() aborts unless it is completed."""
-        return self.client.initiate(key, self.run, crc64, lambda upload: self._uploads.add((key, upload)))
+        token = _new_token()
+
+        def register(upload: str) -> None:
+            self._uploads[key, upload] = token
+
+        return self.client.initiate(key, token, crc64, register)
+
+    def token(self, key: str, upload: str) -> str:
+        """The mark that the object of an upload has, and no other one."""
+        return self._uploads.get((key, upload), "")
 
     def ended(self, key: str, upload: str) -> None:
         """Note that an upload was completed."""
-        self._uploads.discard((key, upload))
+        self._uploads.pop((key, upload), None)
 
     def abort(self, key: str, upload: str) -> None:
         """Drop an upload."""
@@ -410,7 +423,7 @@ class OssStorage:
             self.client.abort(key, upload)
         except AggregationError:  # a leftover that `sweep` aborts
             stopping.leave(f"an upload to oss://{self.client.bucket_name}/{key}")
-        self._uploads.discard((key, upload))
+        self._uploads.pop((key, upload), None)
 
     def intermediate(self, key: str) -> str:
         """A name beside `key` for an object that close() deletes unless drop() did."""
@@ -426,6 +439,10 @@ class OssStorage:
         except AggregationError:  # a leftover that `sweep` deletes
             stopping.leave(f"oss://{self.client.bucket_name}/{key}")
         self._intermediates.discard(key)
+
+
+def _new_token() -> str:
+    return os.urandom(8).hex()
 
 
 class _Made(NamedTuple):
@@ -616,7 +633,7 @@ class _Assembly:
             state = self._client.head(key)
             if state is None or state.size != sum(part.size for part in made):
                 raise
-            if state.token != self._storage.run and (crc64 is None or state.crc64 != crc64):
+            if state.token != self._storage.token(key, upload) and (crc64 is None or state.crc64 != crc64):
                 raise
             return state.crc64
 

@@ -13,9 +13,9 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import TypeVar
-from xml.etree import ElementTree as ET  # only the type: the documents were read by oss_answers
 
 import oss2
 
@@ -31,7 +31,7 @@ from .oss_answers import (
     ServiceError,
 )
 from .oss_credentials import Configuration
-from .oss_listing import Listed, Upload
+from .oss_listing import Item, Listed, Read, Upload
 from .oss_transport import PATIENCE, TRANSPORT_ERRORS, lasting, reason
 from .oss_wire import Wire
 
@@ -142,6 +142,8 @@ class OssClient:
                     raise NoAnswerError(f"{answer.status_code} without the range that was asked for")
                 if length is not None and length != size:
                     raise ReplacedError(key)
+                if ranged and not _is_range(answer.headers, start, etag or ""):
+                    raise NoAnswerError("another range than was asked for")
                 data = oss_answers.body(answer, size + 1)
                 if len(data) != size:
                     if length is None and not ranged:
@@ -170,24 +172,34 @@ class OssClient:
 
         Up to the `delimiter`, the folders that follow are listed in place of what they hold.
         """
-        return oss_listing.objects(
-            lambda params: self._ask("ListObjects", prefix, "", params, "ListBucketResult"), prefix, delimiter
-        )
+        ask = partial(self._ask, "ListObjects", prefix, "", "ListBucketResult")
+        return oss_listing.objects(ask, prefix, delimiter)
 
     def put(self, key: str, data: bytes, crc64: int, token: str) -> int | None:
         """Write an object whole. Returns the CRC64 that the service computed. Atomic, idempotent.
 
-        The service compares the data with its MD5 before it publishes.
+        The service compares the data with its MD5 before it publishes. `token` is the mark of this object
+        alone: where an answer has no CRC64, the service's proof that it has the data, a HEAD must show it.
+
+        Raises:
+            UnavailableError: the request was answered as if it had taken place, and it has not.
         """
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        headers = {TOKEN_HEADER: token, CRC_HEADER: str(crc64), "Content-MD5": digest}
+        headers = {TOKEN_HEADER: token, CRC_HEADER: str(crc64), "Content-MD5": digest, **_type_of(key)}
 
         def send() -> int | None:
             with self._wire.exchange("PUT", key, headers=headers, data=data) as answer:
                 oss_answers.etag(answer.headers)
                 return oss_answers.crc64(answer.headers)
 
-        return self.call("PutObject", key, send)
+        found = self.call("PutObject", key, send)
+        if found is not None:
+            return found
+        state = self.head(key)
+        if state is None or (state.token, state.size) != (token, len(data)):
+            doing = f"PutObject oss://{self.bucket_name}/{key}"
+            raise UnavailableError(doing, "it was answered, and the object is not there", "run again")
+        return state.crc64
 
     def initiate(self, key: str, token: str, crc64: int | None, register: Callable[[str], None]) -> str:
         """Begin a multipart upload; `token` and `crc64` become the object's metadata.
@@ -196,7 +208,7 @@ class OssClient:
         answer was lost may have begun one too: such strays are aborted before this returns.
         """
         tries = 0
-        headers = {TOKEN_HEADER: token}
+        headers = {TOKEN_HEADER: token, **_type_of(key)}
         if crc64 is not None:
             headers[CRC_HEADER] = str(crc64)
 
@@ -275,8 +287,8 @@ class OssClient:
     def part_checksums(self, key: str, upload: str) -> dict[int, int | None]:
         """The CRC64 of each part that the service holds, by part number; None where it does not say."""
 
-        def ask(params: Mapping[str, str]) -> ET.Element:
-            return self._ask("ListParts", key, key, {"uploadId": upload, **params}, "ListPartsResult")
+        def ask(params: Mapping[str, str], read: Read[Item]) -> Item:
+            return self._ask("ListParts", key, key, "ListPartsResult", {"uploadId": upload, **params}, read)
 
         return dict(oss_listing.part_checksums(ask))
 
@@ -335,34 +347,30 @@ class OssClient:
 
     def uploads(self, prefix: str, delimiter: str = "", *, cleaning: bool = False) -> Iterator[Upload]:
         """The unfinished uploads of keys that begin with `prefix`; with a `delimiter`, none in folders."""
-        return oss_listing.uploads(
-            lambda params: self._ask(
-                "ListMultipartUploads",
-                prefix,
-                "",
-                {"uploads": "", **params},
-                "ListMultipartUploadsResult",
-                cleaning=cleaning,
-            ),
-            prefix,
-            delimiter,
-        )
+
+        def ask(params: Mapping[str, str], read: Read[Item]) -> Item:
+            root = "ListMultipartUploadsResult"
+            params = {"uploads": "", **params}
+            return self._ask("ListMultipartUploads", prefix, "", root, params, read, cleaning=cleaning)
+
+        return oss_listing.uploads(ask, prefix, delimiter)
 
     def _ask(
         self,
         operation: str,
         about: str,
         key: str,
-        params: Mapping[str, str],
         root: str,
+        params: Mapping[str, str],
+        read: Read[Item],
         *,
         cleaning: bool = False,
-    ) -> ET.Element:
-        """Send a GET whose answer is a document with that root element."""
+    ) -> Item:
+        """Send a GET until it is answered by a document with that root element that `read` can read."""
 
-        def send() -> ET.Element:
+        def send() -> Item:
             with self._wire.exchange("GET", key, params=params) as answer:
-                return oss_answers.document(answer, root)
+                return read(oss_answers.document(answer, root))
 
         return self.call(operation, about, send, cleaning=cleaning)
 
@@ -424,6 +432,17 @@ class OssClient:
                 return False
             self._stopped.wait(min(_LOOK_SECONDS, until - now))
         return True
+
+
+def _is_range(headers: Mapping[str, str], start: int, etag: str) -> bool:
+    """Whether a part of an object begins where it was asked for, and is of the state that was asked for."""
+    said = headers.get("Content-Range", f"bytes {start}-").startswith(f"bytes {start}-")
+    return said and headers.get("ETag", "").strip('"') == etag
+
+
+def _type_of(key: str) -> dict[str, str]:
+    """The Content-Type that the key's ending stands for, as oss2 sets it."""
+    return dict(oss2.utils.set_content_type({}, key))
 
 
 class _Tries:

@@ -1,22 +1,31 @@
 """Listings, a page at a time: each page is a request of its own, with its own tries.
 
-oss2's iterators send a page three times without a pause, and none again after a reset; ossfs reads a denied
+oss2's iterators send a page three times without a pause, and none again after a reset; ossfs shows a denied
 listing as an empty one, and takes 0.1 s to import.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote
-from xml.etree import ElementTree as ET  # only the type: the document was read by oss_answers
+from xml.etree import ElementTree as ET  # only the type: oss_answers has read the document
 
-from .oss_answers import NoAnswerError, number, part_crc64
+from .oss_answers import number, part_crc64
+from .oss_transport import UnansweredError
 
 PAGE = 1000
 """Names in an answer: the most that OSS gives."""
 
-Ask = Callable[[Mapping[str, str]], ET.Element]
-"""Sends a request with these parameters until it is answered, and gives the document."""
+Item = TypeVar("Item")
+Read = Callable[[ET.Element], Item]
+
+
+class Ask(Protocol):
+    """Asks for a page until it is answered by one that `read` can read, and gives what that makes of it."""
+
+    def __call__(self, params: Mapping[str, str], read: Read[Item]) -> Item:
+        """What `read` makes of the page with these parameters."""
+        ...
 
 
 class Listed(NamedTuple):
@@ -37,78 +46,92 @@ class Upload(NamedTuple):
     key: str
     id: str
     began: float
+    """Seconds since the epoch by the service's clock."""
 
 
-def objects(ask: Ask, prefix: str, delimiter: str = "/") -> Iterator[Listed]:
-    """The objects whose keys begin with `prefix`, and the folders that follow it.
-
-    Without a `delimiter` the objects in those folders instead.
-    """
-    marker = ""
-    while True:
-        page = ask(
-            {"prefix": prefix, "delimiter": delimiter, "marker": marker, "max-keys": str(PAGE)} | _ENCODED
-        )
-        for found in page.iter("Contents"):
-            size = number(found.findtext("Size"))
-            if size is None:
-                raise NoAnswerError("a listing with a size that is no number")
-            etag = (found.findtext("ETag") or "").strip('"')
-            kind, modified = found.findtext("Type") or "", _time(found.findtext("LastModified"))
-            yield Listed(_name(page, found, "Key"), size, etag, kind, modified)
-        for found in page.iter("CommonPrefixes"):
-            yield Listed(_name(page, found, "Prefix"), 0, "", "", 0.0)
-        if not _is_truncated(page):
-            return
-        marker = _name(page, page, "NextMarker")
+def objects(ask: Ask, prefix: str, delimiter: str) -> Iterator[Listed]:
+    """The objects whose keys begin with `prefix`; what has a delimiter after it is shown as a folder."""
+    return _pages(ask, {"prefix": prefix, "delimiter": delimiter, "max-keys": str(PAGE)}, _objects)
 
 
-def uploads(ask: Ask, prefix: str, delimiter: str = "/") -> Iterator[Upload]:
-    """The unfinished uploads of keys that begin with `prefix`; with a `delimiter`, none in folders below."""
-    markers = {"key-marker": "", "upload-id-marker": ""}
-    while True:
-        page = ask({"prefix": prefix, "delimiter": delimiter, "max-uploads": str(PAGE)} | _ENCODED | markers)
-        for found in page.iter("Upload"):
-            began = _time(found.findtext("Initiated"))
-            yield Upload(_name(page, found, "Key"), found.findtext("UploadId") or "", began)
-        if not _is_truncated(page):
-            return
-        markers = {
-            "key-marker": _name(page, page, "NextKeyMarker"),
-            "upload-id-marker": page.findtext("NextUploadIdMarker") or "",
-        }
+def uploads(ask: Ask, prefix: str, delimiter: str) -> Iterator[Upload]:
+    """The unfinished uploads of keys that begin with `prefix` and have no delimiter after it."""
+    return _pages(ask, {"prefix": prefix, "delimiter": delimiter, "max-uploads": str(PAGE)}, _uploads)
 
 
 def part_checksums(ask: Ask) -> Iterator[tuple[int, int | None]]:
-    """The number and the CRC64 of each part that an upload has; None where the service does not say it."""
-    marker = "0"
+    """Number and CRC64 of the parts that an upload has; None where the service does not say it."""
+    return _pages(ask, {"max-parts": str(PAGE)}, _parts)
+
+
+def _pages(
+    ask: Ask, params: Mapping[str, str], read: Read[tuple[list[Item], dict[str, str]]]
+) -> Iterator[Item]:
+    after: dict[str, str] = {}
     while True:
-        page = ask({"max-parts": str(PAGE), "part-number-marker": marker})
-        for part in page.iter("Part"):
-            yield number(part.findtext("PartNumber"), 0) or 0, part_crc64(part)
-        if not _is_truncated(page):
+
+        def read_on(page: ET.Element, before: Mapping[str, str] = after) -> tuple[list[Item], dict[str, str]]:
+            items, markers = read(page)
+            if page.findtext("IsTruncated") != "true":
+                return items, {}
+            if markers == before or not any(markers.values()):
+                raise UnansweredError("a listing that does not say how it goes on")
+            return items, markers
+
+        items, after = ask({"encoding-type": "url", **params, **after}, read_on)
+        yield from items
+        if not after:
             return
-        marker = page.findtext("NextPartNumberMarker") or ""
 
 
-_ENCODED = {"encoding-type": "url"}
-"""Names may hold what XML may not."""
+def _objects(page: ET.Element) -> tuple[list[Listed], dict[str, str]]:
+    found = [
+        Listed(
+            _name(page, item, "Key"),
+            _number(item, "Size"),
+            (item.findtext("ETag") or "").strip('"'),
+            item.findtext("Type") or "",
+            _time(item, "LastModified"),
+        )
+        for item in page.iter("Contents")
+    ]
+    found += [Listed(_name(page, item, "Prefix"), 0, "", "", 0.0) for item in page.iter("CommonPrefixes")]
+    return found, {"marker": _name(page, page, "NextMarker", "")}
 
 
-def _is_truncated(page: ET.Element) -> bool:
-    return page.findtext("IsTruncated") == "true"
+def _uploads(page: ET.Element) -> tuple[list[Upload], dict[str, str]]:
+    found = [
+        Upload(_name(page, item, "Key"), item.findtext("UploadId") or "", _time(item, "Initiated"))
+        for item in page.iter("Upload")
+    ]
+    return found, {
+        "key-marker": _name(page, page, "NextKeyMarker", ""),
+        "upload-id-marker": page.findtext("NextUploadIdMarker") or "",
+    }
 
 
-def _name(page: ET.Element, element: ET.Element, tag: str) -> str:
-    """A name as it is, however the page writes it."""
-    text = element.findtext(tag)
-    if not text:
-        raise NoAnswerError(f"a listing without a <{tag}>")
+def _parts(page: ET.Element) -> tuple[list[tuple[int, int | None]], dict[str, str]]:
+    found = [(_number(item, "PartNumber"), part_crc64(item)) for item in page.iter("Part")]
+    return found, {"part-number-marker": page.findtext("NextPartNumberMarker") or ""}
+
+
+def _name(page: ET.Element, element: ET.Element, tag: str, otherwise: str | None = None) -> str:
+    """A name as it is, however the page writes it: it may hold what XML may not."""
+    text = element.findtext(tag) or otherwise
+    if text is None:
+        raise UnansweredError(f"a listing without a <{tag}>")
     return unquote(text) if page.findtext("EncodingType") == "url" else text
 
 
-def _time(text: str | None) -> float:
+def _number(element: ET.Element, tag: str) -> int:
+    found = number(element.findtext(tag))
+    if found is None:
+        raise UnansweredError(f"a listing whose <{tag}> is no number")
+    return found
+
+
+def _time(element: ET.Element, tag: str) -> float:
     try:
-        return datetime.fromisoformat(text or "").timestamp()
-    except ValueError as error:
-        raise NoAnswerError("a listing with a time that is none") from error
+        return datetime.fromisoformat(element.findtext(tag) or "").timestamp()
+    except (ValueError, OverflowError) as error:
+        raise UnansweredError(f"a listing whose <{tag}> is no time") from error
