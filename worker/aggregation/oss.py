@@ -83,9 +83,7 @@ class OssStorage:
             parallel=settings.parallel,
             timeout=settings.timeout,
         )
-        self._uploads: dict[
-            tuple[str, str], str
-        ] = {}  # their tokens: begun here, neither completed nor aborted
+        self._uploads: dict[tuple[str, str], str] = {}  # tokens of those neither completed nor aborted
         self._intermediates: set[str] = set()
         self.uploading = threading.Semaphore(UPLOADS_AT_ONCE)
 
