@@ -22,8 +22,11 @@ class _Machine(NamedTuple):
 
 
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, {"copy_file_range": 326, "sendfile": 40}),
-    "aarch64": _Machine(0xC00000B7, {"copy_file_range": 285, "sendfile": 71}),
+    "x86_64": _Machine(
+        0xC000003E,
+        {"clone": 56, "clone3": 435, "copy_file_range": 326, "fork": 57, "sendfile": 40, "vfork": 58},
+    ),
+    "aarch64": _Machine(0xC00000B7, {"clone": 220, "clone3": 435, "copy_file_range": 285, "sendfile": 71}),
 }
 
 # Instructions of classic BPF (linux/filter.h) and answers of a filter (linux/seccomp.h).
@@ -49,6 +52,11 @@ class _Program(ctypes.Structure):
 def supported() -> bool:
     """Whether filters can be written for this machine."""
     return platform.system() == "Linux" and platform.machine() in _MACHINES
+
+
+def calls() -> set[str]:
+    """The system calls of this machine that can be denied."""
+    return set(_MACHINES[platform.machine()].calls)
 
 
 def deny(errors: dict[str, int]) -> None:
