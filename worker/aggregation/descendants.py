@@ -90,15 +90,16 @@ def left_by(session: int, folder: str, pipe: int | None = None) -> list[Process]
         if not _reap(family) and whole:
             break
     ours = os.getpid()
-    return [
-        process
-        for process in family
-        if process.runs
-        and (
-            process.session == session
-            or ((_all_are_listed() or process.parent == ours) and _knows(process.pid, marks))
-        )
-    ]
+    with _lock:  # a command that is between fork and exec still has all that this process has open
+        return [
+            process
+            for process in family
+            if process.runs
+            and (
+                process.session == session
+                or ((_all_are_listed() or process.parent == ours) and _knows(process.pid, marks))
+            )
+        ]
 
 
 def reap() -> None:

@@ -59,7 +59,7 @@ def _remains() -> str:
     left = stopping.left()
     if not left:
         return "temporaries are removed, the target is whole: old or new"
-    return f"the target is whole: old or new; not removed in time: {', '.join(left)}: a later run removes it"
+    return f"the target is whole: old or new; not removed in time: {', '.join(left)}"
 
 
 def _leave(exit_code: int) -> NoReturn:

@@ -3,9 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -113,6 +113,8 @@ class Run:
         self._watch = watch
         self._lock = threading.Lock()
         self._stop = False
+        self._steps = 0  # at work
+        self._idle = threading.Condition()
         self._ends: list[int] = []  # of each file of level 1: bytes up to its end
 
     def execute(self, *, prepare: bool, resume: bool, partial: bool = False) -> steps.Done:
@@ -228,8 +230,11 @@ class Run:
             seconds = time.perf_counter() - started
             self._ended(Stage("merge-data", [Step(self._merge_command(), seconds)], seconds))
             return merging.result()
+        except BaseException:
+            self._give_up()
+            raise
         finally:
-            # After a signal _await() has waited for them, and for no longer than a signal allows.
+            # After a signal those at work have been waited for, and for no longer than a signal allows.
             pool.shutdown(wait=stopping.seconds_left() is None, cancel_futures=True)
 
     def _run_level(
@@ -290,34 +295,36 @@ class Run:
         command = self._command
         if command is not None and self._workers > 1:  # others print beside it
             command = command._replace(label=f"process.py {number} {level}")
-        done = steps.process(
-            self._storage,
-            self.layout,
-            number,
-            level,
-            fan_in=self._shape.fan_in,
-            files=width,
-            partial=True,
-            advance=self._look if self._command else self._advance,
-            checksum=self._checksum,
-            command=command,
-        )
+        with self._at_work():
+            done = steps.process(
+                self._storage,
+                self.layout,
+                number,
+                level,
+                fan_in=self._shape.fan_in,
+                files=width,
+                partial=True,
+                advance=self._look if self._command else self._advance,
+                checksum=self._checksum,
+                command=command,
+            )
         if self._command:
             self._add(self._weight(level, number))
         return done
 
     def _merge(self, count: int, level: int) -> steps.Done:
-        done = steps.merge(
-            self._storage,
-            self.layout,
-            count,
-            level=level,
-            output=self._output,
-            partial=True,
-            advance=self._look if self._final_command else self._advance,
-            checksum=self._checksum,
-            command=self._final_command,
-        )
+        with self._at_work():
+            done = steps.merge(
+                self._storage,
+                self.layout,
+                count,
+                level=level,
+                output=self._output,
+                partial=True,
+                advance=self._look if self._final_command else self._advance,
+                checksum=self._checksum,
+                command=self._final_command,
+            )
         if self._final_command:
             self._add(self._ends[-1])
         return done
@@ -362,18 +369,36 @@ class Run:
                     cost = time.monotonic() - now
                     next_note = now + max(_NOTES_SECONDS, cost / _NOTES_SHARE)
         except BaseException:
-            self._give_up(pending)
+            for future in pending:
+                future.cancel()
+            self._give_up()
             raise
 
-    def _give_up(self, pending: Iterable[Future[steps.Done]]) -> None:
-        """Let the others stop at their next bytes and tidy up; after a signal, for a while."""
+    def _give_up(self) -> None:
+        """Let no step begin, and those at work stop at their next bytes and tidy up.
+
+        A signal may come before all steps are handed to the pool, so what counts is who is at work.
+        """
         self._stop = True
-        running = [future for future in pending if not future.cancel()]
         seconds = stopping.seconds_left()
         patience = None if seconds is None else max(0.0, seconds - stopping.CLOSING_SECONDS)
-        _, unfinished = wait(running, timeout=patience)
-        if unfinished:
-            stopping.leave(f"what {len(unfinished)} of the steps had begun")
+        with self._idle:
+            if not self._idle.wait_for(lambda: not self._steps, patience):
+                stopping.leave(f"what {self._steps} of the steps had begun")
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """A step, from before its first file is made to after its last is gone."""
+        with self._idle:
+            if self._stop:
+                raise _StoppedError
+            self._steps += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._steps -= 1
+                self._idle.notify_all()
 
 
 def _is_made(future: Future[steps.Done]) -> bool:
