@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 from xml.etree import ElementTree as ET  # expat, which bounds the expansion of entities
 
-import requests
+import urllib3
 
 from .errors import ConfigurationError, MissingInputError, RefusedError
 from .oss_transport import UnansweredError
@@ -114,30 +114,30 @@ class ObjectState(NamedTuple):
         return self.kind not in ("Appendable", "Symlink")
 
 
-def success(answer: requests.Response) -> None:
+def success(answer: urllib3.BaseHTTPResponse) -> None:
     """Look at an answer's status and origin.
 
     Raises:
         ServiceError: it is no success.
         NoAnswerError: it is one, but not OSS's.
     """
-    if answer.status_code // 100 != 2:  # noqa: PLR2004 - HTTP's own number
-        raise ServiceError(answer.status_code, answer.headers, body(answer, _ERROR_MAX))
+    if answer.status // 100 != 2:  # noqa: PLR2004 - HTTP's own number
+        raise ServiceError(answer.status, answer.headers, body(answer, _ERROR_MAX))
     if not answer.headers.get(_REQUEST_ID):
-        raise NoAnswerError(f"{answer.status_code} from what is not OSS: it gives no {_REQUEST_ID}")
+        raise NoAnswerError(f"{answer.status} from what is not OSS: it gives no {_REQUEST_ID}")
 
 
-def body(answer: requests.Response, limit: int) -> bytes:
+def body(answer: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     """The first `limit` bytes of a body, or all that there are, as stored: no Content-Encoding is undone."""
     pieces: list[bytes] = []
     left = limit
-    while left and (piece := answer.raw.read(min(left, _BLOCK), decode_content=False)):
+    while left and (piece := answer.read(min(left, _BLOCK), decode_content=False)):
         pieces.append(piece)
         left -= len(piece)
     return b"".join(pieces)
 
 
-def document(answer: requests.Response, root: str) -> ET.Element:
+def document(answer: urllib3.BaseHTTPResponse, root: str) -> ET.Element:
     """The XML document of an answer, whose root must be `root`.
 
     Raises:
@@ -148,11 +148,11 @@ def document(answer: requests.Response, root: str) -> ET.Element:
     try:
         found = ET.fromstring(text)  # noqa: S314 - see the import
     except ET.ParseError as error:
-        raise NoAnswerError(f"{answer.status_code} without a document ({len(text)} bytes)") from error
+        raise NoAnswerError(f"{answer.status} without a document ({len(text)} bytes)") from error
     if found.tag == "Error":
-        raise ServiceError(answer.status_code, answer.headers, text)
+        raise ServiceError(answer.status, answer.headers, text)
     if found.tag != root:
-        raise NoAnswerError(f"{answer.status_code} with <{_one_line(found.tag)}>, not <{root}>")
+        raise NoAnswerError(f"{answer.status} with <{_one_line(found.tag)}>, not <{root}>")
     return found
 
 

@@ -138,8 +138,8 @@ class OssClient:
         def send() -> tuple[bytes, ObjectState]:
             with self._wire.exchange("GET", key, headers=headers) as answer:
                 length = oss_answers.number(answer.headers.get("Content-Length"))
-                if ranged and answer.status_code != HTTPStatus.PARTIAL_CONTENT and length != size:
-                    raise NoAnswerError(f"{answer.status_code} without the range that was asked for")
+                if ranged and answer.status != HTTPStatus.PARTIAL_CONTENT and length != size:
+                    raise NoAnswerError(f"{answer.status} without the range that was asked for")
                 if length is not None and length != size:
                     raise ReplacedError(key)
                 if ranged and not _is_range(answer.headers, start, etag or ""):

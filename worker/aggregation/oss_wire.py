@@ -1,12 +1,15 @@
-"""One request to a bucket: built and signed by oss2, sent by one session, its answer looked at first."""
+"""One request to a bucket: built and signed by oss2, sent by urllib3, its answer looked at first."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlencode
 
 import oss2
 import requests
+import urllib3
 
 from .errors import ConfigurationError
 from .oss_answers import DENIED, ServiceError, date, success
@@ -35,18 +38,36 @@ class Wire:
         self._endpoint = configuration.endpoint
         self._region = configuration.region or None
         self._auth = configuration.auth()
-        url = self._endpoint.url(bucket, "")
+        self._url = self._endpoint.url(bucket, "")
         self._session = requests.Session()
-        pool = requests.adapters.HTTPAdapter(pool_connections=connections, pool_maxsize=connections)
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, pool)
-        use_environment(self._session, url)
-        proxy = proxy_of(self._session, url)
-        self.peer = f"{url.split('/')[2]} (OSS_ENDPOINT){f' by the proxy {proxy}' if proxy else ''}"
+        use_environment(self._session, self._url)
+        proxy = proxy_of(self._session, self._url)
+        self.peer = f"{self._url.split('/')[2]} (OSS_ENDPOINT){f' by the proxy {proxy}' if proxy else ''}"
+        self._adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
+        self._lock = threading.Lock()
+        self._pool: Any = None
+        self._whole_url = False
+        self._origin = "/".join(self._url.split("/")[:3])
+
+    def _connections(self) -> Any:
+        """The connections, to the host or to the proxy before it, as requests makes them of the environment.
+
+        Once: what requests does for each request besides is more than half of what a small one costs.
+        """
+        with self._lock:
+            if self._pool is None:
+                verify, proxies = self._session.verify, self._session.proxies
+                request = requests.Request("GET", self._url).prepare()
+                pool = self._adapter.get_connection_with_tls_context(request, verify, proxies)
+                self._adapter.cert_verify(pool, self._url, verify, None)  # type: ignore[no-untyped-call]  # requests has few types
+                # A plain proxy wants the whole URL, all others the path.
+                self._whole_url = self._adapter.request_url(request, proxies).startswith("http")
+                self._pool = pool
+            return self._pool
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._session.close()
+        self._adapter.close()
 
     @contextlib.contextmanager
     def exchange(
@@ -57,7 +78,7 @@ class Wire:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
-    ) -> Iterator[requests.Response]:
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
         """Send a request and give its successful answer, whose body is read to the end when the block ends.
 
         A redirect is not followed: the signature and the token would go to whoever it names.
@@ -76,29 +97,36 @@ class Wire:
             product="oss",
         )
         self._auth._sign_request(request, self.bucket, key)  # noqa: SLF001 - as oss2's own Bucket does
-        answer = self._session.request(
-            method,
-            request.url,
-            data=request.data,
-            params=request.params,
-            headers=request.headers,
-            stream=True,
-            timeout=(min(CONNECT_SECONDS, PATIENCE.seconds), PATIENCE.seconds),
-            allow_redirects=False,
-        )
+        pool = self._connections()
+        query = urlencode(request.params, quote_via=quote)
+        target = f"{request.url}?{query}" if query else request.url
+        try:
+            answer = pool.urlopen(
+                method,
+                target if self._whole_url else target[len(self._origin) :],
+                body=request.data,
+                headers={name: value for name, value in request.headers.items() if value is not None},
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(min(CONNECT_SECONDS, PATIENCE.seconds), PATIENCE.seconds),
+                preload_content=False,
+                decode_content=False,
+            )
+        except ValueError:  # of http.client's, which has the header's value in its text
+            raise requests.exceptions.InvalidHeader from None
         try:
             self._note_the_time(answer)
             success(answer)
             yield answer
-            answer.raw.drain_conn()  # so that the connection serves the next request
+            answer.drain_conn()  # so that the connection serves the next request
         except ServiceError:
-            answer.raw.drain_conn()
+            answer.drain_conn()
             raise
         except BaseException:
             answer.close()
             raise
 
-    def _note_the_time(self, answer: requests.Response) -> None:
+    def _note_the_time(self, answer: urllib3.BaseHTTPResponse) -> None:
         said = date(answer.headers.get("Date"))
         if said is not None:
             self.ahead = said - time.time()
