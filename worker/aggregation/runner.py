@@ -180,12 +180,14 @@ class Run:
     def _inputs(self, *, partial: bool) -> dict[int, Entry]:
         found = self._level(1)
         count = self._shape.files
+        if not found:
+            steps.count_files(self._storage, self.layout, 1)  # which says what is there instead
         lacking = next((number for number in range(count) if number not in found), None)
         if lacking is not None:
             raise MissingInputError(
                 f"reducing {count} files under {self._storage.path('')}",
                 f"l1 holds {steps.describe_numbers(set(found))}, {self.layout.file(1, lacking)} not",
-                "write it, set --files, or let --prepare make some",
+                "write it, or set --files",
             )
         if not partial and len(found) > count:
             raise steps.too_few(self._storage, self.layout, count, set(found))

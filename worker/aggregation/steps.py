@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import tree
-from .errors import ConfigurationError, MissingInputError, WrongUsageError
+from .errors import ConfigurationError, MissingInputError, WrongUsageError, printable
 from .layout import Layout
 from .progress import ArgoProgress
 from .storage import Advance, Storage, Written, describe
@@ -294,16 +294,24 @@ def count_files(storage: Storage, layout: Layout, level: int) -> int:
     Raises:
         MissingInputError: it holds none, or not all up to the last.
     """
-    held = numbers(storage, layout, level)
-    if not held:
+    names = storage.names(layout.folder(level))
+    held = {number for name in names if (number := layout.number(name)) is not None}
+    if not names:
         storage.names("")  # which tells an absent root from an empty level
-    if not held or len(held) != max(held) + 1:
-        raise MissingInputError(
-            f"counting the files of l{level} under {storage.path('')}",
-            f"it holds {describe_numbers(held)}",
-            "write the missing ones, say with --files how many to take, or let --prepare make some",
-        )
-    return len(held)
+    if held and len(held) == max(held) + 1:
+        return len(held)
+    why = f"it holds {describe_numbers(held)}"
+    cure = "write the missing ones, or say with --files how many to take"
+    others = sorted(name for name in names if layout.number(name) is None)
+    if others:
+        kind = "other name" if len(others) == 1 else "other names"
+        why += f" and {len(others)} {kind}, such as {printable(others[0])}"
+    if not held:
+        first = f"0{layout.suffix}, 1{layout.suffix}"
+        cure = f"name the inputs {first} and so on, or say with --suffix how their names end"
+    if not names:
+        cure = "write the missing ones, say with --files how many to take, or let --prepare make some"
+    raise MissingInputError(f"counting the files of l{level} under {storage.path('')}", why, cure)
 
 
 def numbers(storage: Storage, layout: Layout, level: int) -> set[int]:
