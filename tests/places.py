@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import fsspec
 
+import machine
+import slow_mount
 from aggregation import location
 from aggregation.storage import Settings, Storage, open_storage
 from ftp_server import ftp_server
@@ -28,24 +30,37 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def local(folder: Path) -> Iterator[Place]:
-    """A directory."""
-    root = folder / "root"
-    root.mkdir()
+def local(folder: Path, root: Path | None = None, behind: Path | None = None) -> Iterator[Place]:
+    """A directory; or one that is mounted, with what is behind it."""
+    if root is None:
+        root = folder / "root"
+        root.mkdir()
+    held = behind or root
 
     def put(name: str, data: bytes) -> None:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
+        (held / name).parent.mkdir(parents=True, exist_ok=True)
+        (held / name).write_bytes(data)
 
     def get(name: str) -> bytes | None:
-        return (root / name).read_bytes() if (root / name).is_file() else None
+        return (held / name).read_bytes() if (held / name).is_file() else None
 
     def names() -> set[str]:
-        return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+        return {str(path.relative_to(held)) for path in held.rglob("*") if path.is_file()}
 
     storage = open_storage(location.parse(str(root)))
     yield Place(storage, put, get, names)
     storage.close()
+
+
+@contextmanager
+def mount(folder: Path) -> Iterator[Place]:
+    """A FUSE mount that works as an object store's does."""
+    machine.fuse()
+    behind, root = folder / "behind", folder / "root"
+    behind.mkdir()
+    root.mkdir()
+    with slow_mount.mounted(behind, root, latency=0.001), local(folder, root, behind) as place:
+        yield place._replace(costly=True)
 
 
 @contextmanager
@@ -181,6 +196,7 @@ def variables(values: dict[str, str]) -> Iterator[None]:
 
 PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
     "local": local,
+    "mount": mount,
     "memory": memory,
     "file": files,
     "ftp": ftp,

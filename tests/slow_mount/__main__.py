@@ -129,6 +129,10 @@ class SlowMount(mfusepy.Operations):
         self._request()
         os.mkdir(self._behind + path, mode)
 
+    def rmdir(self, path: str) -> None:
+        self._request()
+        os.rmdir(self._behind + path)
+
 
 def main() -> None:
     """Parse, serve."""

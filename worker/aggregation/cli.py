@@ -11,6 +11,7 @@ from .console import TERMINATION_LOG, console
 from .errors import EXIT_CODES, AggregationError, Interrupted, from_os_error
 from .layout import MAX_DIGITS, Layout, is_ours, run_name
 from .location import Location
+from .masking import hide_password
 from .steps import Done
 from .storage import Settings, Storage, open_storage
 
@@ -219,6 +220,7 @@ class Job:
         self.layout = layout
         self.checksum = checksum
         self._summary_file = summary_file
+        hide_password(root.password)
         self.storage: Storage = open_storage(root, settings)
 
     def command(

@@ -44,7 +44,7 @@ class Location(NamedTuple):
 
     def masked(self, text: str) -> str:
         """The text, such as a library's own message, without the root's password."""
-        secret = self._secret()
+        secret = self.password
         if not secret:
             return text
         from urllib.parse import unquote  # noqa: PLC0415 - for URLs with a password only
@@ -55,7 +55,8 @@ class Location(NamedTuple):
                 text = text.replace(form, MASK)
         return text
 
-    def _secret(self) -> str:
+    @property
+    def password(self) -> str:
         """What stands between a user's name and the host; empty where a URL has no password."""
         path = self.path.rpartition("://")[2] if self.protocol else ""
         host = path.partition("/")[0]

@@ -22,6 +22,13 @@ def hide(*secrets: str) -> None:
         _hidden.update(word for word in [secret, *secret.split()] if len(word) >= _TELLING)
 
 
+def hide_password(password: str) -> None:
+    """From now on show no password of a URL, a short one neither where it stands between `:` and `@`."""
+    if password:
+        hide(password)
+        _hidden.add(f":{password}@")
+
+
 def masked(text: str) -> str:
     """The text as it may be shown."""
     for secret in sorted(_hidden, key=len, reverse=True):
