@@ -135,32 +135,30 @@ def test_server_side_beats_streaming(oss: Oss) -> None:
 
 
 def test_many_small_objects_are_fetched_in_parallel(oss: Oss) -> None:
-    """1,000 x 4 KiB at 20 ms latency: merge.py is 8 times faster than one request after the other."""
+    """1,000 x 4 KiB: 32 GETs are under way before the first is answered, in little memory.
+
+    How much faster that is `make bench BENCH=oss` says: beside other tests a time says nothing.
+    """
     whole = oss.put(*(os.urandom(4 * KIB) for _ in range(1000)))
-    oss.server.latency = 0.02
-    bucket = oss2.Bucket(oss2.Auth("id", "secret"), oss.server.endpoint, "demo", enable_crc=False)
-    started = time.perf_counter()
-    for number in range(50):
-        bucket.get_object(f"a/root/l1/{number}.txt").read()
-    one_after_the_other = (time.perf_counter() - started) * 1000 / 50
-    bucket.session.session.close()
+    held = oss.server.faults.add(Fault("GetObject", Hold(), times=32))
     measured = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    ours = []
-    for _ in range(3):  # the best of three: the tests beside this one use the same processors
-        started = time.perf_counter()
-        merging = subprocess.run(
-            [sys.executable, "-c", measured, *command("merge.py", 1000, "--root", "oss://demo/a/root")],
-            env=environment(**oss.server.environment()),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        ours.append(time.perf_counter() - started)
-        assert int(merging.stdout.splitlines()[-1]) < 96 * KIB, "KiB of memory"
-    assert one_after_the_other > 8 * min(ours)
+    merging = subprocess.Popen(
+        [sys.executable, "-c", measured, *command("merge.py", 1000, "--root", "oss://demo/a/root")],
+        env=environment(**oss.server.environment()),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while held.hits < 32:
+        assert time.monotonic() < deadline, f"{held.hits} requests are under way"
+        time.sleep(0.01)
+    held.release()
+    printed, _ = merging.communicate()
+    assert merging.returncode == 0
+    assert int(printed.splitlines()[-1]) < 96 * KIB, "KiB of memory"
     assert oss.place.get("result.txt") == whole
 
 

@@ -1,8 +1,7 @@
 """What the image says when it is run without a command: what it can do."""
 
-import sys
-
 from .console import console, open_streams
+from .entry import leave
 from .errors import AggregationError
 
 _OVERVIEW = """\
@@ -29,7 +28,7 @@ def main() -> None:
         console.print([_OVERVIEW.rstrip()])
     except AggregationError as error:
         console.complain(str(error), error.exit_code)
-        sys.exit(error.exit_code)
+        leave(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main(script: click.Command) -> NoReturn:
         exit_code = interruption.exit_code
         name = signal.Signals(interruption.signum).name
         console.complain(f"{name}: stopped; {_remains()}", exit_code)
-    _leave(exit_code)
+    leave(exit_code)
 
 
 def _remains() -> str:
@@ -62,7 +62,7 @@ def _remains() -> str:
     return f"the target is whole: old or new; not removed in time: {', '.join(left)}"
 
 
-def _leave(exit_code: int) -> NoReturn:
+def leave(exit_code: int) -> NoReturn:
     """End without taking the interpreter apart.
 
     Threads may still wait for answers to requests that nobody needs any more: a normal exit would join them,
