@@ -480,3 +480,48 @@ def test_verify_where_the_service_says_no_crc() -> None:
             server.faults.add(Fault(operation, OmitCrc()))
         assert join(place).written.verified
         assert place.get("l2/0.txt") == whole
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (404, "NoSuchKey", 3),
+        (404, "NoSuchBucket", 5),
+        (403, "AccessDenied", 5),
+        (403, "SignatureDoesNotMatch", 5),
+        (403, "InvalidAccessKeyId", 5),
+        (403, "InvalidSecurityToken", 5),
+        (403, "InvalidObjectState", 5),
+        (403, "RequestTimeTooSkewed", 75),
+        (400, "InvalidBucketName", 5),
+        (400, "EntityTooSmall", 6),
+        (400, "InvalidPart", 6),
+        (400, "InvalidDigest", 75),
+        (409, "FileAlreadyExists", 6),
+        (409, "PositionNotEqualToLength", 6),
+        (409, "ObjectNotAppendable", 6),
+        (412, "PreconditionFailed", 4),
+        (408, "RequestTimeout", 75),
+        (429, "", 75),
+        (500, "InternalError", 75),
+        (503, "ServiceUnavailable", 75),
+        (503, "TotalQpsLimitExceeded", 75),
+        (503, "UploadTrafficRateLimitExceeded", 75),
+        (503, "DownloadTrafficRateLimitExceeded", 75),
+        (403, "MetaOperationQpsLimitExceeded", 75),
+        (403, "ActiveRequestLimitExceeded", 75),
+        (507, "", 75),
+    ],
+)
+def test_each_answer_has_its_exit_code(
+    oss: tuple[Place, OssServer], status: int, code: str, expected: int
+) -> None:
+    """The service's table, row by row, as a join meets it; the target stays as it was."""
+    place, server = oss
+    fill(place, 10)
+    place.put("l2/0.txt", b"old")
+    server.faults.add(Fault("GetObject", Answer(status, code)))
+    with pytest.raises(AggregationError) as caught:
+        join(place)
+    assert caught.value.exit_code == expected
+    assert place.get("l2/0.txt") == b"old"
