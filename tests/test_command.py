@@ -878,7 +878,7 @@ def test_one_failure_stops_the_others(run: Script, root: Path, tmp_path: Path) -
     folder = tmp_path / "pids"
     folder.mkdir()
     script = (
-        f'cd {shlex.quote(str(folder))}; sleep 4242 & echo $$ $! > "$0"; '
+        f'exec 2> /dev/null; cd {shlex.quote(str(folder))}; sleep 4242 & echo $$ $! > "$0"; '
         "until [ $(cat * | wc -l) = 4 ]; do sleep 0.01; done; [ $0 = 2 ] && kill $! && exit 9; wait"
     )
     outcome = run(
