@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aggregation import location, steps, tree
-from aggregation.command import Command, parse
+from aggregation.commands.command import Command, parse
 from aggregation.errors import (
     AggregationError,
     CommandFailedError,
@@ -33,7 +33,7 @@ from aggregation.errors import (
     UnavailableError,
 )
 from aggregation.layout import Layout
-from aggregation.storage import Settings, open_storage
+from aggregation.stores.promise import Settings, open_storage
 from conftest import Script, command, environment, leftovers, mounted, write_level
 from oss_server import Answer, Call, Fault, Hold, LoseAnswer, OssServer, Reset, Truncate, WrongCrc
 from places import PLACES, Place, oss_place

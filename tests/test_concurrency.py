@@ -12,10 +12,10 @@ from random import Random
 
 import pytest
 
-from aggregation.local import LocalStorage
-from aggregation.storage import Settings
-from aggregation.temporaries import Temporaries
-from aggregation.volume import Volume
+from aggregation.stores.promise import Settings
+from aggregation.stores.volume.store import LocalStorage
+from aggregation.stores.volume.temporaries import Temporaries
+from aggregation.stores.volume.volume import Volume
 from conftest import command, environment, leftovers, write_level
 
 MIB = 1 << 20

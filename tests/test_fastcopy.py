@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import machine
 import seccomp
-from aggregation.fastcopy import BUFFER, SMALL, Appender
-from aggregation.local import LocalStorage
+from aggregation.stores.volume.fast_copy import BUFFER, SMALL, Appender
+from aggregation.stores.volume.store import LocalStorage
 from conftest import command, environment, leftovers, mounted, write_level
 
 MIB = 1 << 20

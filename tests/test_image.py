@@ -283,7 +283,7 @@ def test_nothing_is_compiled_at_run_time(contain: Docker) -> None:
         "spec = lambda m: getattr(m, '__spec__', None)\n"
         "lacking = [m.__file__ for m in sys.modules.values() if spec(m) and spec(m).has_location\n"
         "  and m.__file__.endswith('.py') and not os.path.exists(spec(m).cached or '')]\n"
-        "print(json.dumps([len(lacking), *lacking, 'aggregation.oss_listing' in sys.modules]))"
+        "print(json.dumps([len(lacking), *lacking, 'aggregation.stores.oss.listing' in sys.modules]))"
     )
     ran = contain("python3", "-c", code)
     assert ran.code == 0, ran

@@ -10,7 +10,7 @@ import pytest
 
 import machine
 import slow_mount
-from aggregation.fastcopy import SMALL
+from aggregation.stores.volume.fast_copy import SMALL
 from conftest import Script, command, environment, leftovers, write_level
 
 SIZES = [0, 1, 4096, SMALL - 1, SMALL, SMALL + 1, 3 * SMALL, 1 << 21]

@@ -17,9 +17,9 @@ import pytest
 from aggregation import steps
 from aggregation.errors import AggregationError, IntegrityError, UnavailableError
 from aggregation.layout import Layout
-from aggregation.oss import combined
-from aggregation.oss_answers import is_retried
-from aggregation.storage import Settings
+from aggregation.stores.oss.answers import is_retried
+from aggregation.stores.oss.store import combined
+from aggregation.stores.promise import Settings
 from conftest import command, environment
 from oss_server import (
     Answer,

@@ -16,7 +16,7 @@ import pytest
 from aggregation import steps
 from aggregation.errors import AggregationError, IntegrityError
 from aggregation.layout import Layout, new_temporary
-from aggregation.storage import Settings
+from aggregation.stores.promise import Settings
 from conftest import command, environment
 from oss_server import Answer, Fault, Instead, OmitCrc, OssServer, Reset, WrongCrc
 from places import Place, oss_place

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregation import oss_endpoint
+from aggregation.stores.oss import endpoint
 from conftest import Script
 from oss_server import OssServer
 
@@ -56,19 +56,15 @@ def server() -> Iterator[OssServer]:
 def test_what_is_meant(text: str, url: str | None) -> None:
     """Scheme, bucket, path, slash and addresses come to the same URLs."""
     wanted = url or "https://demo.oss-cn-hangzhou-internal.aliyuncs.com:8443/k"
-    assert oss_endpoint.parse(text, "demo").url("demo", "k") == wanted
+    assert endpoint.parse(text, "demo").url("demo", "k") == wanted
 
 
 def test_a_domain_of_ones_own() -> None:
     """A domain that is bound to the bucket has no place for the bucket's name."""
-    assert (
-        oss_endpoint.parse("files.example", "demo", cname=True).url("demo", "k") == "https://files.example/k"
-    )
-    found = oss_endpoint.parse("files.example", "demo", cname=False)
+    assert endpoint.parse("files.example", "demo", cname=True).url("demo", "k") == "https://files.example/k"
+    found = endpoint.parse("files.example", "demo", cname=False)
     assert found.url("demo", "k") == "https://demo.files.example/k"
-    assert (
-        oss_endpoint.parse("http://127.0.0.1:1", "demo", cname=True).url("demo", "") == "http://127.0.0.1:1/"
-    )
+    assert endpoint.parse("http://127.0.0.1:1", "demo", cname=True).url("demo", "") == "http://127.0.0.1:1/"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +90,7 @@ def test_a_domain_of_ones_own() -> None:
 def test_what_cannot_be_meant(run: Script, text: str) -> None:
     """Exit code 5 and one line that names the variable, before any request."""
     with pytest.raises(ValueError, match="it"):
-        oss_endpoint.parse(text, "demo")
+        endpoint.parse(text, "demo")
     keys = {"OSS_ACCESS_KEY_ID": "id", "OSS_ACCESS_KEY_SECRET": "secret"}
     outcome = run("process.py", 0, 1, *ROOT, OSS_ENDPOINT=text, **keys)
     assert outcome.returncode == 5, outcome.stderr

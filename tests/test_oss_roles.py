@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from aggregation import oss_roles
 from aggregation.errors import ConfigurationError
-from aggregation.oss_transport import UnansweredError
+from aggregation.stores.oss import roles
+from aggregation.stores.oss.transport import UnansweredError
 from conftest import Script
 from identity_server import (
     Asked,
@@ -43,10 +43,10 @@ class Service(NamedTuple):
     """One of the two services: its table, how it grants, how the worker is led to it."""
 
     name: str
-    table: tuple[oss_roles.Row, ...]
+    table: tuple[roles.Row, ...]
     granted: Callable[[Account], Reply]
     led: Callable[[Path, str], dict[str, str]]
-    fetch: Callable[[], oss_roles.Temporary]
+    fetch: Callable[[], roles.Temporary]
 
 
 def led_to_sts(folder: Path, url: str) -> dict[str, str]:
@@ -66,18 +66,18 @@ def led_to_metadata(_: Path, url: str) -> dict[str, str]:
     return {"ALIBABA_CLOUD_ECS_METADATA": "demo-role", "ALIBABA_CLOUD_ECS_METADATA_ENDPOINT": url}
 
 
-def ask_sts() -> oss_roles.Temporary:
+def ask_sts() -> roles.Temporary:
     """What a worker does that is led to STS."""
-    return oss_roles.assume_role("testing", "the-role", os.environ["ALIBABA_CLOUD_OIDC_TOKEN_FILE"])
+    return roles.assume_role("testing", "the-role", os.environ["ALIBABA_CLOUD_OIDC_TOKEN_FILE"])
 
 
-def ask_metadata() -> oss_roles.Temporary:
+def ask_metadata() -> roles.Temporary:
     """What a worker does that is led to the metadata service."""
-    return oss_roles.ask_metadata("testing", "demo-role")
+    return roles.ask_metadata("testing", "demo-role")
 
 
-STS = Service("STS", oss_roles.STS_ANSWERS, granted_by_sts, led_to_sts, ask_sts)
-METADATA = Service("metadata", oss_roles.METADATA_ANSWERS, granted_by_metadata, led_to_metadata, ask_metadata)
+STS = Service("STS", roles.STS_ANSWERS, granted_by_sts, led_to_sts, ask_sts)
+METADATA = Service("metadata", roles.METADATA_ANSWERS, granted_by_metadata, led_to_metadata, ask_metadata)
 
 LATER, WRONG = 75, 5
 ROWS: list[tuple[Service, Reply, int]] = [

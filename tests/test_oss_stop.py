@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from aggregation.errors import UnavailableError
-from aggregation.oss_client import OssClient
-from aggregation.oss_credentials import from_environment
+from aggregation.stores.oss.client import OssClient
+from aggregation.stores.oss.credentials import from_environment
 from conftest import Script, command, environment
 from oss_server import Answer, Fault, Hold, OssServer
 from places import variables

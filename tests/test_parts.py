@@ -6,8 +6,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aggregation import parts
-from aggregation.parts import PART_MAX, PART_MIN, PARTS_MAX, TOTAL_MAX, Copy, Join, Part, Range, Upload
+from aggregation.stores.oss import parts
+from aggregation.stores.oss.parts import (
+    PART_MAX,
+    PART_MIN,
+    PARTS_MAX,
+    TOTAL_MAX,
+    Copy,
+    Join,
+    Part,
+    Range,
+    Upload,
+)
 
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 SIZE = st.one_of(

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from aggregation.readahead import read_ahead
+from aggregation.stores.readahead import read_ahead
 
 
 @pytest.mark.parametrize("taken", [0, 1, 5, 20])

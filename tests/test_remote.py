@@ -21,7 +21,7 @@ from aggregation.errors import (
 )
 from aggregation.layout import Layout, new_temporary
 from aggregation.location import parse
-from aggregation.storage import Settings, open_storage
+from aggregation.stores.promise import Settings, open_storage
 from conftest import Outcome, command, environment, write_level
 from ftp_server import PASSWORD, ftp_server
 

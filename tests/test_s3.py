@@ -14,7 +14,7 @@ from aggregation.errors import AggregationError, ConfigurationError, IntegrityEr
 from aggregation.layout import Layout
 from aggregation.location import parse
 from aggregation.runner import Run, Shape
-from aggregation.storage import Settings, open_storage
+from aggregation.stores.promise import Settings, open_storage
 from conftest import Outcome, command, environment
 from places import Place, s3_place
 from s3_server import KEYS, Fault, S3Server

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import machine
-from aggregation import mounts
+from aggregation.stores.volume import mounts
 from conftest import Script, command, environment, leftovers, mounted, write_level
 from test_fastcopy import MEASURE
 

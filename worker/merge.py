@@ -3,38 +3,39 @@
 
 import click
 
-from aggregation import cli, entry, steps
+from aggregation import steps
+from aggregation.command_line import entry, options
 from aggregation.errors import MissingInputError, WrongUsageError
 
 
-@cli.command(
+@options.command(
     """Join files 0 to N-1 of the last level, in that order, into the result.
 
     The last level is found by itself: the one level that holds exactly files 0 to N-1 and no file N. The
     result appears whole or not at all, and running the same command again gives the same bytes.
     """
 )
-@click.argument("n", type=cli.COUNT)
-@cli.option(
+@click.argument("n", type=options.COUNT)
+@options.option(
     "--level",
-    type=cli.NUMBER,
+    type=options.NUMBER,
     envvar="AGGREGATION_LEVEL",
     metavar="L",
     help="Take files 0 to N-1 of this level instead of looking for the last one; level 1 may hold no more.",
 )
-@cli.partial_option
-@cli.option(
+@options.partial_option
+@options.option(
     "--clean",
     is_flag=True,
     envvar="AGGREGATION_CLEAN",
     help="Remove the folder of --run once the result is there.",
 )
-@cli.output_option
-@cli.command_option
-@cli.command_settings
-@cli.job
+@options.output_option
+@options.command_option
+@options.command_settings
+@options.job
 def merge(
-    job: cli.Job,
+    job: options.Job,
     n: int,
     level: int | None,
     output: str | None,

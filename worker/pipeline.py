@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aggregation import cli, entry, processors, report, steps
-from aggregation.console import console, speaks_unicode
+from aggregation import processors, report, steps
+from aggregation.command_line import entry, options
+from aggregation.command_line.console import console, speaks_unicode
 from aggregation.errors import WrongUsageError
 from aggregation.progress import ArgoProgress
 from aggregation.runner import Run, Shape
@@ -26,7 +27,7 @@ LETTERS_MAX = 9_999_999
 """As prepare.py has it."""
 
 
-@cli.command(
+@options.command(
     """Run the whole tree on this machine: what the workflow does with pods, in one process.
 
     The files of level 1 are reduced level by level, with a progress bar on a terminal and lines elsewhere,
@@ -35,26 +36,26 @@ LETTERS_MAX = 9_999_999
     --resume, which redoes only what is missing or was made of other inputs.
     """
 )
-@cli.option(
+@options.option(
     "--files",
-    type=cli.COUNT,
+    type=options.COUNT,
     envvar="AGGREGATION_FILES",
     metavar="N",
     show_default="what level 1 holds; 32 with --prepare",
     help="How many files level 1 holds.",
 )
-@cli.option(
+@options.option(
     "--levels",
-    type=cli.Number(most=LEVELS_MAX),
+    type=options.Number(most=LEVELS_MAX),
     default=2,
     envvar="AGGREGATION_LEVELS",
     metavar="L",
     help="How many times to reduce before the final merge; 0 merges level 1 at once.",
 )
-@cli.fan_in_option
-@cli.option(
+@options.fan_in_option
+@options.option(
     "--workers",
-    type=cli.COUNT,
+    type=options.COUNT,
     default=processors.available,
     envvar="AGGREGATION_WORKERS",
     metavar="W",
@@ -68,27 +69,27 @@ LETTERS_MAX = 9_999_999
     is_flag=True,
     help="Go on with the latest interrupted run of the same shape, or with --run; keep what is current.",
 )
-@cli.option(
+@options.option(
     "--clean/--keep",
     default=True,
     envvar="AGGREGATION_CLEAN",
     help="Remove the run's folder once the result is there, or keep the levels in it.",
 )
-@cli.partial_option
-@cli.output_option
-@cli.command_option
-@cli.option(
+@options.partial_option
+@options.output_option
+@options.command_option
+@options.option(
     "--final-command",
-    type=cli.MergeCommand(),
+    type=options.MergeCommand(),
     envvar="AGGREGATION_FINAL_COMMAND",
     metavar="COMMAND",
     show_default="--command",
     help="Make the result by this program, where that is another one than makes the levels.",
 )
-@cli.command_settings
-@cli.job
+@options.command_settings
+@options.job
 def pipeline(
-    job: cli.Job,
+    job: options.Job,
     files: int | None,
     levels: int,
     fan_in: int,

@@ -5,8 +5,9 @@ import json
 
 import click
 
-from aggregation import cli, entry, steps, tree
-from aggregation.console import console
+from aggregation import steps, tree
+from aggregation.command_line import entry, options
+from aggregation.command_line.console import console
 from aggregation.errors import WrongUsageError
 
 RESULT_MAX = 256_000
@@ -14,7 +15,7 @@ RESULT_MAX = 256_000
 start."""
 
 
-@cli.command(
+@options.command(
     """Print the numbers of LEVEL's groups as a JSON list: [0,1,2], one process.py each.
 
     The files are counted, unless --files says how many there are. Argo's withParam takes the list from
@@ -22,18 +23,18 @@ start."""
     --fan-in, or use the template aggregation.yaml, which needs no list.
     """
 )
-@click.argument("level", type=cli.NUMBER)
-@cli.option(
+@click.argument("level", type=options.NUMBER)
+@options.option(
     "--files",
-    type=cli.COUNT,
+    type=options.COUNT,
     envvar="AGGREGATION_FILES",
     metavar="N",
     show_default="what LEVEL holds",
     help="How many files LEVEL holds.",
 )
-@cli.fan_in_option
-@cli.job
-def plan(job: cli.Job, level: int, files: int | None, fan_in: int) -> None:
+@options.fan_in_option
+@options.job
+def plan(job: options.Job, level: int, files: int | None, fan_in: int) -> None:
     """Count, print."""
     if files is None:
         files = steps.count_files(job.storage, job.layout, level)

@@ -3,19 +3,20 @@
 
 import click
 
-from aggregation import cli, entry, steps
+from aggregation import steps
+from aggregation.command_line import entry, options
 
 
-@cli.command(
+@options.command(
     """Make N files of level 1, each one random capital letter: something to try the pipeline on.
 
     Letters that are there already are kept, so that running the command again changes nothing; a file that
     holds anything else is never overwritten.
     """
 )
-@click.argument("n", type=cli.Number(least=1, digits=7), default=32)
-@cli.job
-def prepare(job: cli.Job, n: int) -> None:
+@click.argument("n", type=options.Number(least=1, digits=7), default=32)
+@options.job
+def prepare(job: options.Job, n: int) -> None:
     """Parse, call, report."""
     job.report(steps.prepare(job.storage, job.layout, n))
 

@@ -3,10 +3,11 @@
 
 import click
 
-from aggregation import cli, entry, steps
+from aggregation import steps
+from aggregation.command_line import entry, options
 
 
-@cli.command(
+@options.command(
     """Join a group of files of LEVEL into one file of the next level.
 
     With a fan-in of 2, files 2n and 2n+1 of level L, joined in that order, become file n of level L+1:
@@ -14,22 +15,22 @@ from aggregation import cli, entry, steps
     running the same command again gives the same bytes.
     """
 )
-@click.argument("file_number", type=cli.NUMBER)
-@click.argument("level", type=cli.NUMBER)
-@cli.fan_in_option
-@cli.option(
+@click.argument("file_number", type=options.NUMBER)
+@click.argument("level", type=options.NUMBER)
+@options.fan_in_option
+@options.option(
     "--files",
-    type=cli.COUNT,
+    type=options.COUNT,
     envvar="AGGREGATION_FILES",
     metavar="N",
     help="How many files LEVEL holds, so that its last group may be short. Without it every group is full.",
 )
-@cli.partial_option
-@cli.command_option
-@cli.command_settings
-@cli.job
+@options.partial_option
+@options.command_option
+@options.command_settings
+@options.job
 def process(
-    job: cli.Job,
+    job: options.Job,
     file_number: int,
     level: int,
     fan_in: int,

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, get_args
 
-from aggregation.storage import Way
+from aggregation.stores.promise import Way
 from benchmarks.case import Case, Command, Quantity, Target
 from conftest import environment
 

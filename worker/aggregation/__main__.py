@@ -1,7 +1,8 @@
 """What the image says when it is run without a command: what it can do."""
 
-from .console import console, open_streams
-from .entry import leave
+from aggregation.command_line.console import console, open_streams
+from aggregation.command_line.entry import leave
+
 from .errors import AggregationError
 
 _OVERVIEW = """\

@@ -6,9 +6,10 @@ after the last: whoever cleans next finishes what was begun, and a merge that fi
 
 import time
 
+from aggregation.stores.promise import Storage, Written
+
 from .layout import RUNS, Layout
 from .steps import Done
-from .storage import Storage, Written
 
 
 def clean(storage: Storage, layout: Layout, note: bytes = b"") -> None:

@@ -12,9 +12,10 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import NamedTuple
 
+from aggregation.stores.promise import Entry, Storage
+
 from .errors import WrongUsageError
 from .layout import RUNS, Layout
-from .storage import Entry, Storage
 
 Form = dict[str, object]
 """What makes two runs the same, as JSON has it: shape, names and commands."""

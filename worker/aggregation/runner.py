@@ -9,15 +9,16 @@ from contextlib import contextmanager, suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from aggregation.stores.promise import Entry, Storage, Written
+
 from . import cleaning, steps, stopping, tree
 from . import journal as journals
 from .errors import AggregationError, MissingInputError
 from .journal import Journal, Mark, Notes
 from .layout import Layout
-from .storage import Entry, Storage, Written
 
 if TYPE_CHECKING:
-    from .command import Command
+    from aggregation.commands.command import Command
 
 _POLL_SECONDS = 0.1
 """How often the watcher hears of progress."""

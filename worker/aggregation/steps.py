@@ -5,14 +5,15 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from aggregation.stores.promise import Advance, Storage, Written, describe
+
 from . import tree
 from .errors import ConfigurationError, MissingInputError, WrongUsageError, printable
 from .layout import Layout
 from .progress import ArgoProgress
-from .storage import Advance, Storage, Written, describe
 
 if TYPE_CHECKING:
-    from .command import Command
+    from aggregation.commands.command import Command
 
 _SHOWN_GAPS = 5
 _MANY = 10_000
@@ -266,7 +267,7 @@ class _Join(NamedTuple):
 
         if self.command is None:
             return self.storage.concatenate(sources, target, advance=advance, checksum=self.checksum)
-        from .command import join  # noqa: PLC0415 - subprocess and more, for commands only
+        from aggregation.commands.command import join  # noqa: PLC0415 - subprocess and more, for commands only
 
         return join(
             self.storage,

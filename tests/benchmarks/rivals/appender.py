@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from aggregation.fastcopy import Appender
+from aggregation.stores.volume.fast_copy import Appender
 
 *sources, target = sys.argv[1:]
 began = time.perf_counter()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from http.client import responses
 from typing import Any, NamedTuple
 
-from .errors import (
+from aggregation.errors import (
     AggregationError,
     ConfigurationError,
     IntegrityError,
@@ -19,7 +19,7 @@ from .errors import (
     WrongUsageError,
     from_os_error,
 )
-from .location import Location
+from aggregation.location import Location
 
 
 class _Cause(NamedTuple):

@@ -15,8 +15,9 @@ from xml.etree import ElementTree as ET  # expat, which bounds the expansion of 
 
 import urllib3
 
-from .errors import ConfigurationError, MissingInputError, RefusedError
-from .oss_transport import UnansweredError
+from aggregation.errors import ConfigurationError, MissingInputError, RefusedError
+
+from .transport import UnansweredError
 
 RETRIED_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 """And every status from 500 on."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
 
-from .location import Location
+from aggregation.location import Location
 
 
 class Settings(NamedTuple):
@@ -197,14 +197,14 @@ def open_storage(location: Location, settings: Settings = Settings()) -> Storage
         ConfigurationError: no store speaks the location's protocol, or its configuration is wrong.
     """
     if not location.protocol:
-        from .local import LocalStorage  # noqa: PLC0415 - a store is imported when a root asks for it
+        from aggregation.stores.volume.store import LocalStorage  # noqa: PLC0415 - a store is imported when a root asks for it
 
         return LocalStorage(location.path, settings)
     if location.protocol == "oss":
-        from .oss import OssStorage  # noqa: PLC0415
+        from aggregation.stores.oss.store import OssStorage  # noqa: PLC0415
 
         return OssStorage(location, settings)
-    from .remote import RemoteStorage  # noqa: PLC0415
+    from aggregation.stores.fsspec_store.store import RemoteStorage  # noqa: PLC0415
 
     return RemoteStorage(location, settings)
 

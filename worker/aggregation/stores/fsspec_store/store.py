@@ -17,17 +17,18 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from .errors import AggregationError, IntegrityError, MissingInputError
-from .fastcopy import crc64_function
-from .layout import new_temporary, parse_temporary
-from .location import Location
-from .readahead import BLOCK, blocks, read_ahead
-from .remote_calls import Calls, Patience
-from .remote_draft import Draft, WriteBrokeError, new_draft
-from .remote_entries import entry_of
-from .scratch import folder as scratch_folder
-from .scratch import make_room, save
-from .storage import Advance, Entry, Settings, Written, describe
+from aggregation.errors import AggregationError, IntegrityError, MissingInputError
+from aggregation.layout import new_temporary, parse_temporary
+from aggregation.location import Location
+from aggregation.scratch import folder as scratch_folder
+from aggregation.scratch import make_room, save
+from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
+from aggregation.stores.readahead import BLOCK, blocks, read_ahead
+from aggregation.stores.volume.fast_copy import crc64_function
+
+from .calls import Calls, Patience
+from .draft import Draft, WriteBrokeError, new_draft
+from .entries import entry_of
 
 Made = TypeVar("Made")
 

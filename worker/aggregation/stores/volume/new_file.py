@@ -7,8 +7,15 @@ from contextlib import suppress
 from errno import EBUSY, EINVAL, ENOENT, ENOSYS, ENOTSUP, EXDEV
 from typing import Self
 
-from . import fastcopy, mounts
-from .errors import AggregationError, IntegrityError, RefusedError, UnavailableError, printable
+from aggregation.errors import (
+    AggregationError,
+    IntegrityError,
+    RefusedError,
+    UnavailableError,
+    printable,
+)
+
+from . import fast_copy, mounts
 from .temporaries import Temporaries
 from .volume import Volume, sync_folder
 
@@ -142,7 +149,7 @@ class NewFile:
 
     def crc64(self) -> int:
         """The CRC64 of the file, read past this machine's cache where it can be."""
-        calculate = fastcopy.crc64_function()
+        calculate = fast_copy.crc64_function()
         found = 0
         try:
             with open(self._temporary, "rb", buffering=0) as file:

@@ -9,11 +9,18 @@ from typing import NoReturn
 
 import click
 
-from . import stopping
+from aggregation import stopping
+from aggregation.errors import (
+    AggregationError,
+    Interrupted,
+    RefusedError,
+    UnavailableError,
+    WrongUsageError,
+)
+from aggregation.limits import raise_open_files
+from aggregation.masking import masked
+
 from .console import console, open_streams
-from .errors import AggregationError, Interrupted, RefusedError, UnavailableError, WrongUsageError
-from .limits import raise_open_files
-from .masking import masked
 
 
 class _Interrupter:

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import oss2
 from oss2.credentials import CredentialsProvider, StaticCredentialsProvider
 
-from . import masking, oss_endpoint
-from .errors import ConfigurationError
-from .oss_endpoint import Endpoint
-from .oss_roles import RoleProvider, ask_metadata, assume_role
+from aggregation import masking
+from aggregation.errors import ConfigurationError
+
+from . import endpoint
+from .endpoint import Endpoint
+from .roles import RoleProvider, ask_metadata, assume_role
 
 _SETTLE = (
     "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET (OSS_SESSION_TOKEN too for an STS token), "
@@ -72,7 +74,7 @@ def _endpoint(doing: str, bucket: str) -> Endpoint:
             doing, "OSS_CNAME is neither true nor false", "set it to one of them, or not"
         )
     try:
-        return oss_endpoint.parse(text, bucket, cname=_ANSWERS[cname])
+        return endpoint.parse(text, bucket, cname=_ANSWERS[cname])
     except ValueError as error:
         why = f"OSS_ENDPOINT ({masking.masked(text)!r}) is no endpoint: {error}"
         raise ConfigurationError(doing, why, cure) from None

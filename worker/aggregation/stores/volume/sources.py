@@ -8,8 +8,9 @@ from contextlib import suppress
 from errno import EAGAIN, ENOENT, ENXIO
 from itertools import chain, islice
 
-from . import fastcopy
-from .errors import AggregationError, MissingInputError, SourceChangedError, printable
+from aggregation.errors import AggregationError, MissingInputError, SourceChangedError, printable
+
+from . import fast_copy
 from .volume import Status, Volume
 
 _TO_READ = os.O_RDONLY | os.O_NONBLOCK
@@ -170,8 +171,8 @@ class Sources:
         """Open a file and let its bytes come: all of a small one, the first of a larger one to the mount."""
         path, descriptor, status, head = self._open(name)
         try:
-            if status.st_size < fastcopy.SMALL:
-                head = os.read(descriptor, fastcopy.SMALL)
+            if status.st_size < fast_copy.SMALL:
+                head = os.read(descriptor, fast_copy.SMALL)
             else:
                 with suppress(OSError):  # it is advice
                     os.posix_fadvise(descriptor, 0, _WARM_BYTES, os.POSIX_FADV_WILLNEED)

@@ -17,9 +17,10 @@ from urllib.parse import quote
 import requests
 from oss2.credentials import Credentials, CredentialsProvider
 
-from . import masking
-from .errors import ConfigurationError
-from .oss_transport import PATIENCE, TRANSPORT_ERRORS, UnansweredError, lasting, new_session, reason
+from aggregation import masking
+from aggregation.errors import ConfigurationError
+
+from .transport import PATIENCE, TRANSPORT_ERRORS, UnansweredError, lasting, new_session, reason
 
 RENEW_SECONDS = 300
 """Before the end of credentials, new ones are asked for."""

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import limits, location
+from aggregation import limits, location
+from aggregation.errors import EXIT_CODES, AggregationError, Interrupted, from_os_error
+from aggregation.layout import MAX_DIGITS, Layout, is_ours, run_name
+from aggregation.location import Location
+from aggregation.masking import hide_password
+from aggregation.steps import Done
+from aggregation.stores.promise import Settings, Storage, open_storage
+
 from .console import TERMINATION_LOG, console
-from .errors import EXIT_CODES, AggregationError, Interrupted, from_os_error
-from .layout import MAX_DIGITS, Layout, is_ours, run_name
-from .location import Location
-from .masking import hide_password
-from .steps import Done
-from .storage import Settings, Storage, open_storage
 
 if TYPE_CHECKING:
-    from .command import Command
+    from aggregation.commands.command import Command
 
 SUFFIX_MAX = 32
 """Characters of a suffix, so that a temporary's name fits."""
@@ -99,7 +100,7 @@ class MergeCommand(click.ParamType[Any]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
         """See command.parse."""
-        from .command import parse  # noqa: PLC0415 - for commands only
+        from aggregation.commands.command import parse  # noqa: PLC0415 - for commands only
 
         try:
             return value if isinstance(value, tuple) else parse(str(value))
@@ -229,7 +230,7 @@ class Job:
         """The user's command, if there is one."""
         if arguments is None:
             return None
-        from .command import Command  # noqa: PLC0415 - for commands only
+        from aggregation.commands.command import Command  # noqa: PLC0415 - for commands only
 
         return Command(arguments, allow_empty, scratch, console.notice)
 
@@ -250,7 +251,7 @@ class Job:
 
     def clean(self, layout: Layout, note: bytes = b"") -> None:
         """Remove the run's folder, as `cleaning.clean`."""
-        from . import cleaning  # noqa: PLC0415 - for runs that clean up only
+        from aggregation import cleaning  # noqa: PLC0415 - for runs that clean up only
 
         self.tidy(layout, lambda: cleaning.clean(self.storage, layout, note))
 
@@ -264,7 +265,7 @@ class Job:
 
     def merged_before(self, output: str) -> Done | None:
         """What this run merged before its cleaning was interrupted, if it was."""
-        from . import cleaning  # noqa: PLC0415 - for runs that clean up only
+        from aggregation import cleaning  # noqa: PLC0415 - for runs that clean up only
 
         return cleaning.merged_before(self.storage, self.layout, output)
 

@@ -19,9 +19,11 @@ from typing import TypeVar
 
 import oss2
 
-from . import oss_answers, oss_listing, stopping
-from .errors import AggregationError, ConfigurationError, UnavailableError
-from .oss_answers import (
+from aggregation import stopping
+from aggregation.errors import AggregationError, ConfigurationError, UnavailableError
+
+from . import answers, listing
+from .answers import (
     CRC_HEADER,
     TOKEN_HEADER,
     NoAnswerError,
@@ -30,10 +32,10 @@ from .oss_answers import (
     ReplacedError,
     ServiceError,
 )
-from .oss_credentials import Configuration
-from .oss_listing import Item, Listed, Read, Upload
-from .oss_transport import PATIENCE, TRANSPORT_ERRORS, lasting, reason
-from .oss_wire import Wire
+from .credentials import Configuration
+from .listing import Item, Listed, Read, Upload
+from .transport import PATIENCE, TRANSPORT_ERRORS, lasting, reason
+from .wire import Wire
 
 READ_SECONDS = 120.0
 """Seconds without a byte of an answer, at most."""
@@ -111,7 +113,7 @@ class OssClient:
         def send() -> ObjectState | None:
             try:
                 with self._wire.exchange("HEAD", key) as answer:
-                    return oss_answers.state(answer.headers)
+                    return answers.state(answer.headers)
             except ServiceError as error:
                 # A HEAD's code comes in a header that not every answer has.
                 absent = error.status == HTTPStatus.NOT_FOUND and error.code in ("", "NoSuchKey")
@@ -137,19 +139,19 @@ class OssClient:
 
         def send() -> tuple[bytes, ObjectState]:
             with self._wire.exchange("GET", key, headers=headers) as answer:
-                length = oss_answers.number(answer.headers.get("Content-Length"))
+                length = answers.number(answer.headers.get("Content-Length"))
                 if ranged and answer.status != HTTPStatus.PARTIAL_CONTENT and length != size:
                     raise NoAnswerError(f"{answer.status} without the range that was asked for")
                 if length is not None and length != size:
                     raise ReplacedError(key)
                 if ranged and not _is_range(answer.headers, start, etag or ""):
                     raise NoAnswerError("another range than was asked for")
-                data = oss_answers.body(answer, size + 1)
+                data = answers.body(answer, size + 1)
                 if len(data) != size:
                     if length is None and not ranged:
                         raise ReplacedError(key)
                     raise NoAnswerError(f"{len(data)} of {size} bytes arrived")
-                return data, oss_answers.state(answer.headers, size)
+                return data, answers.state(answer.headers, size)
 
         return self.call("GetObject", key, send)
 
@@ -163,7 +165,7 @@ class OssClient:
         def send() -> bytes:
             headers = {"Range": f"bytes=0-{limit - 1}"}
             with self._wire.exchange("GET", key, headers=headers) as answer:
-                return oss_answers.body(answer, limit)
+                return answers.body(answer, limit)
 
         return self.call("GetObject", key, send)
 
@@ -173,7 +175,7 @@ class OssClient:
         Up to the `delimiter`, the folders that follow are listed in place of what they hold.
         """
         ask = partial(self._ask, "ListObjects", prefix, "", "ListBucketResult")
-        return oss_listing.objects(ask, prefix, delimiter)
+        return listing.objects(ask, prefix, delimiter)
 
     def put(self, key: str, data: bytes, crc64: int, token: str) -> int | None:
         """Write an object whole. Returns the CRC64 that the service computed. Atomic, idempotent.
@@ -189,8 +191,8 @@ class OssClient:
 
         def send() -> int | None:
             with self._wire.exchange("PUT", key, headers=headers, data=data) as answer:
-                oss_answers.etag(answer.headers)
-                return oss_answers.crc64(answer.headers)
+                answers.etag(answer.headers)
+                return answers.crc64(answer.headers)
 
         found = self.call("PutObject", key, send)
         if found is not None:
@@ -216,7 +218,7 @@ class OssClient:
             nonlocal tries
             tries += 1
             with self._wire.exchange("POST", key, params={"uploads": ""}, headers=headers) as answer:
-                found = oss_answers.document(answer, "InitiateMultipartUploadResult").findtext("UploadId")
+                found = answers.document(answer, "InitiateMultipartUploadResult").findtext("UploadId")
                 if not found:
                     raise NoAnswerError("no id of an upload")
                 return found
@@ -255,7 +257,7 @@ class OssClient:
 
         def send() -> tuple[str, int | None]:
             with self._wire.exchange("PUT", key, params=params, data=data) as answer:
-                return oss_answers.etag(answer.headers), oss_answers.crc64(answer.headers)
+                return answers.etag(answer.headers), answers.crc64(answer.headers)
 
         return self.call("UploadPart", key, send)
 
@@ -272,15 +274,15 @@ class OssClient:
         """
         params = {"partNumber": str(number), "uploadId": upload}
         headers = {
-            "x-oss-copy-source": oss_answers.copy_source(self.bucket_name, source),
+            "x-oss-copy-source": answers.copy_source(self.bucket_name, source),
             "x-oss-copy-source-range": f"bytes={start}-{end - 1}",
             "x-oss-copy-source-if-match": f'"{etag}"',
         }
 
         def send() -> tuple[str, int | None]:
             with self._wire.exchange("PUT", key, params=params, headers=headers) as answer:
-                found = oss_answers.document(answer, "CopyPartResult").findtext("ETag")
-                return oss_answers.etag({"ETag": found or ""}), oss_answers.crc64(answer.headers)
+                found = answers.document(answer, "CopyPartResult").findtext("ETag")
+                return answers.etag({"ETag": found or ""}), answers.crc64(answer.headers)
 
         return self.call("UploadPartCopy", source, send, work=(end - start) / _COPY_RATE)
 
@@ -290,7 +292,7 @@ class OssClient:
         def ask(params: Mapping[str, str], read: Read[Item]) -> Item:
             return self._ask("ListParts", key, key, "ListPartsResult", {"uploadId": upload, **params}, read)
 
-        return dict(oss_listing.part_checksums(ask))
+        return dict(listing.part_checksums(ask))
 
     def complete(self, key: str, upload: str, etags: Sequence[str]) -> int | None:
         """Publish the parts as the object. Returns its CRC64 where the service says it.
@@ -303,9 +305,9 @@ class OssClient:
 
         def send() -> int | None:
             with self._wire.exchange("POST", key, params={"uploadId": upload}, data=data) as answer:
-                found = oss_answers.document(answer, "CompleteMultipartUploadResult").findtext("ETag")
-                oss_answers.etag({"ETag": found or ""})
-                return oss_answers.crc64(answer.headers)
+                found = answers.document(answer, "CompleteMultipartUploadResult").findtext("ETag")
+                answers.etag({"ETag": found or ""})
+                return answers.crc64(answer.headers)
 
         return self.call("CompleteMultipartUpload", key, send, work=len(parts) / _COMPLETE_RATE)
 
@@ -339,7 +341,7 @@ class OssClient:
         def send() -> None:
             params = {"delete": "", "encoding-type": "url"}
             with self._wire.exchange("POST", "", params=params, headers=headers, data=data) as answer:
-                found = oss_answers.document(answer, "DeleteResult")
+                found = answers.document(answer, "DeleteResult")
                 if (deleted := sum(1 for _ in found.iter("Deleted"))) != len(set(keys)):
                     raise NoAnswerError(f"{deleted} of {len(keys)} objects were deleted")
 
@@ -353,7 +355,7 @@ class OssClient:
             params = {"uploads": "", **params}
             return self._ask("ListMultipartUploads", prefix, "", root, params, read, cleaning=cleaning)
 
-        return oss_listing.uploads(ask, prefix, delimiter)
+        return listing.uploads(ask, prefix, delimiter)
 
     def _ask(
         self,
@@ -370,7 +372,7 @@ class OssClient:
 
         def send() -> Item:
             with self._wire.exchange("GET", key, params=params) as answer:
-                return read(oss_answers.document(answer, root))
+                return read(answers.document(answer, root))
 
         return self.call(operation, about, send, cleaning=cleaning)
 
@@ -409,8 +411,8 @@ class OssClient:
                 why = f"{self._wire.peer}: {reason(error)}"
                 cause: Exception = error
             except ServiceError as error:
-                if not oss_answers.is_retried(error.status, error.code):
-                    raise oss_answers.translated(error, doing) from error
+                if not answers.is_retried(error.status, error.code):
+                    raise answers.translated(error, doing) from error
                 why = str(error)
                 cause = error
             if not self._wait(tries, cleaning=cleaning):

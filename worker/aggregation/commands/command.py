@@ -16,10 +16,11 @@ from contextlib import suppress
 from errno import ENOENT, ENOTDIR
 from typing import NamedTuple
 
+from aggregation.errors import CommandFailedError, UnavailableError, from_os_error, printable
+from aggregation.stores.promise import Advance, Storage, Written, describe
+
 from . import child
 from .diagnosis import MESSAGES
-from .errors import CommandFailedError, UnavailableError, from_os_error, printable
-from .storage import Advance, Storage, Written, describe
 
 _BRACED = re.compile(r"(\{+)(inputs|output|level|number)(\}+)")
 

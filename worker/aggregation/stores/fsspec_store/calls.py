@@ -19,11 +19,12 @@ from fsspec.core import url_to_fs
 from fsspec.dircache import DirCache
 from fsspec.implementations.chained import ChainedFileSystem
 
-from . import stopping
-from .errors import AggregationError, ConfigurationError, UnavailableError
-from .location import Location
-from .remote_errors import translated
-from .storage import Settings
+from aggregation import stopping
+from aggregation.errors import AggregationError, ConfigurationError, UnavailableError
+from aggregation.location import Location
+from aggregation.stores.promise import Settings
+
+from .errors import translated
 
 Answer = TypeVar("Answer")
 

@@ -7,9 +7,17 @@ from contextlib import suppress
 from errno import ECONNABORTED, ENOENT, ENOTCONN, ENOTDIR, ESHUTDOWN
 from typing import Protocol, TypeVar
 
-from . import errnos, limits, mounts
-from .errors import AggregationError, ConfigurationError, UnavailableError, from_os_error, printable
-from .storage import Settings
+from aggregation import errnos, limits
+from aggregation.errors import (
+    AggregationError,
+    ConfigurationError,
+    UnavailableError,
+    from_os_error,
+    printable,
+)
+from aggregation.stores.promise import Settings
+
+from . import mounts
 
 _PARALLEL_FROM = 4
 """Files from which on threads are worth their start, where each look at a file is a request."""
@@ -225,7 +233,7 @@ class Volume:
         """
         if not self.overlaps(names):
             return (function(name) for name in names)
-        from .readahead import read_ahead  # noqa: PLC0415 - start-up that only remote mounts need pay
+        from aggregation.stores.readahead import read_ahead  # noqa: PLC0415 - start-up that only remote mounts need pay
 
         return read_ahead(function, names, self.parallel, discard)
 

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from .errors import printable
+from aggregation.errors import printable
 
 MESSAGES = "its own messages are above this line"
 

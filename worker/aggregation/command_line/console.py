@@ -8,8 +8,8 @@ import time
 from errno import EBADF
 from typing import TYPE_CHECKING
 
-from .errors import AggregationError, from_os_error
-from .masking import masked
+from aggregation.errors import AggregationError, from_os_error
+from aggregation.masking import masked
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 
 from fsspec.spec import AbstractBufferedFile
 
-from . import stopping
-from .errors import IntegrityError, RefusedError, UnavailableError
-from .remote_calls import Calls
+from aggregation import stopping
+from aggregation.errors import IntegrityError, RefusedError, UnavailableError
+
+from .calls import Calls
 
 PART = 8 * 1024**2
 """Bytes of a part, unless that gives too many: held in memory once for each upload that runs at a time."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TextIO
 
+from aggregation.errors import AggregationError, CommandFailedError, UnavailableError, from_os_error
+
 from . import descendants, diagnosis
-from .errors import AggregationError, CommandFailedError, UnavailableError, from_os_error
 from .labels import Labelled
 
 GRACE_SECONDS = 5.0

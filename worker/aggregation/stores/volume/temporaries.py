@@ -8,7 +8,8 @@ from contextlib import suppress
 from errno import EEXIST, ENAMETOOLONG
 from typing import TypeVar
 
-from .layout import NAME_BYTES, Temporary, is_of_this_process, new_temporary, parse_temporary
+from aggregation.layout import NAME_BYTES, Temporary, is_of_this_process, new_temporary, parse_temporary
+
 from .volume import Volume
 
 STALE_SECONDS = 24 * 3600

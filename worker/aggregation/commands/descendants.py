@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from . import limits
-from .errors import printable
+from aggregation import limits
+from aggregation.errors import printable
 
 _PR_SET_CHILD_SUBREAPER = 36
 

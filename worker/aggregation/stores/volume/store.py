@@ -14,8 +14,7 @@ from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, ELOOP, ENOENT, ENOSPC, ENOTDIR, EROFS
 from typing import TypeVar
 
-from . import fastcopy
-from .errors import (
+from aggregation.errors import (
     AggregationError,
     CommandFailedError,
     MissingInputError,
@@ -23,9 +22,11 @@ from .errors import (
     UnavailableError,
     printable,
 )
+from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
+
+from . import fast_copy
 from .new_file import NewFile
 from .sources import Seen, Sources, check_unchanged, close_read, open_source
-from .storage import Advance, Entry, Settings, Written, describe
 from .temporaries import Temporaries
 from .volume import Volume
 
@@ -149,11 +150,11 @@ class LocalStorage:
         new: NewFile,
         advance: Advance | None,
         checksum: bool,  # noqa: FBT001 - as the callers have it
-        append: Callable[[fastcopy.Appender], None],
+        append: Callable[[fast_copy.Appender], None],
         started: float,
     ) -> Written:
         """Let `append` fill the new file, and publish it."""
-        appender = fastcopy.Appender(new.descriptor, checksum=checksum or self._verify, advance=advance)
+        appender = fast_copy.Appender(new.descriptor, checksum=checksum or self._verify, advance=advance)
         try:
             append(appender)
             new.sync()
@@ -166,13 +167,13 @@ class LocalStorage:
         seconds = time.perf_counter() - started
         return Written(appender.size, appender.crc64, way, 0, seconds, True if self._verify else None)
 
-    def _append(self, appender: fastcopy.Appender, new: NewFile, sources: Sources) -> None:
+    def _append(self, appender: fast_copy.Appender, new: NewFile, sources: Sources) -> None:
         path = new.path
         try:
             for path, descriptor, status, head in sources:  # noqa: B007 - for the error below
                 size = status.st_size
                 taken = appender.append(descriptor, size, head)
-                if taken != size or size >= fastcopy.SMALL:
+                if taken != size or size >= fast_copy.SMALL:
                     sources.was_read(taken)
             appender.flush()
             sources.finish()
@@ -180,7 +181,7 @@ class LocalStorage:
             raise self._copy_error(error, appender, new, path) from error
 
     def _copy_error(
-        self, error: OSError, appender: fastcopy.Appender, new: NewFile, source: str
+        self, error: OSError, appender: fast_copy.Appender, new: NewFile, source: str
     ) -> AggregationError:
         if appender.writing or error.errno in _TARGET_ERRORS:
             return new.error(error)
@@ -192,7 +193,7 @@ class LocalStorage:
 
         A command that fails in it is to blame only if the volume is still there.
         """
-        from .scratch import folder  # noqa: PLC0415 - for commands only
+        from aggregation.scratch import folder  # noqa: PLC0415 - for commands only
 
         self._volume.is_remote()
         with folder(scratch) if scratch else self._beside(target) as place:
@@ -267,7 +268,7 @@ class LocalStorage:
         try:
             with NewFile(self._volume, self._temporaries, doing, target) as new:
 
-                def append(appender: fastcopy.Appender) -> None:
+                def append(appender: fast_copy.Appender) -> None:
                     try:
                         appender.append(descriptor, os.fstat(descriptor).st_size)
                         appender.flush()

@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from .storage import Entry
+from aggregation.stores.promise import Entry
 
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modify", "created")
 """Where file systems say when a file was written."""

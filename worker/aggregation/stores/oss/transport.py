@@ -14,7 +14,7 @@ import oss2
 import requests
 import urllib3
 
-from . import masking
+from aggregation import masking
 
 
 class UnansweredError(Exception):

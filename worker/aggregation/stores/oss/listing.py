@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET  # only the type: oss_answers has read the document
 
-from .oss_answers import number, part_crc64
-from .oss_transport import UnansweredError
+from .answers import number, part_crc64
+from .transport import UnansweredError
 
 PAGE = 1000
 """Names in an answer: the most that OSS gives."""

@@ -16,17 +16,25 @@ from typing import NamedTuple, Self, TypeVar
 
 from anycrc import Model
 
-from . import parts, stopping
-from .errors import AggregationError, IntegrityError, MissingInputError, RefusedError, UnavailableError
-from .layout import new_temporary, parse_temporary
-from .location import Location
-from .oss_answers import NoSuchUploadError, ObjectState, ReplacedError
-from .oss_client import OssClient
-from .oss_credentials import from_environment
+from aggregation import stopping
+from aggregation.errors import (
+    AggregationError,
+    IntegrityError,
+    MissingInputError,
+    RefusedError,
+    UnavailableError,
+)
+from aggregation.layout import new_temporary, parse_temporary
+from aggregation.location import Location
+from aggregation.scratch import folder, make_room, save
+from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
+from aggregation.stores.readahead import blocks, read_ahead
+
+from . import parts
+from .answers import NoSuchUploadError, ObjectState, ReplacedError
+from .client import OssClient
+from .credentials import from_environment
 from .parts import Copy, Join, Part, Range, Upload
-from .readahead import blocks, read_ahead
-from .scratch import folder, make_room, save
-from .storage import Advance, Entry, Settings, Written, describe
 
 PUT_MAX = 8 * 1024**2
 """Bytes of a target that may be held in memory and written by one PUT."""

@@ -11,10 +11,11 @@ import oss2
 import requests
 import urllib3
 
-from .errors import ConfigurationError
-from .oss_answers import DENIED, ServiceError, date, success
-from .oss_credentials import Configuration
-from .oss_transport import PATIENCE, proxy_of, use_environment
+from aggregation.errors import ConfigurationError
+
+from .answers import DENIED, ServiceError, date, success
+from .credentials import Configuration
+from .transport import PATIENCE, proxy_of, use_environment
 
 CONNECT_SECONDS = 10.0
 
