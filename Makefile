@@ -43,7 +43,7 @@ e2e: $(VENV)/dev ## Run the manifests on the cluster of the current kube context
 	@$(BIN)/python tests/e2e $(E2E)
 
 oss-server: $(VENV)/run ## Start a server that speaks OSS on 127.0.0.1:9000, for play; Ctrl-C stops it
-	@$(BIN)/python tests/oss_server --port 9000
+	@$(BIN)/python tests/support/oss_server --port 9000
 
 lock: $(VENV)/run ## Compile requirements*.txt from requirements*.in, with hashes
 	$(BIN)/python -m pip install --quiet uv

@@ -1,24 +1,27 @@
-"""What all tests share: the worker's scripts as real processes."""
+"""What all tests share.
+
+The folders mirror the worker's: a change to `aggregation/stores/oss/client.py` is tested in `stores/oss`.
+
+- here: the tree and its names, the steps, whole runs on every store, kills
+- command_line: the scripts' options, lines, streams and start
+- commands: the user's own merge command, and the README's recipes
+- stores: the contract that every store keeps; volume, oss and fsspec_store: what only one of them does
+- manifests: the YAML files and generate.py, expanded to the commands of each pod
+- project: README, Makefile, image, and the OSS server of these tests
+- support: what is no test: servers, mounts, the machine's parts, the scripts as processes, Argo's expansion
+- benchmarks and e2e: programs of their own (`make bench`, `make e2e`)
+"""
 
 import os
 import re
-import shlex
 import subprocess
-import sys
 import sysconfig
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-import machine
-
-REPOSITORY = Path(__file__).parent.parent
-WORKER = REPOSITORY / "worker"
-
-Outcome = subprocess.CompletedProcess[str]
-Script = Callable[..., Outcome]
+from scripts import Outcome, Script, command, environment
 
 PACKAGES = {
     path.name.partition(".")[0]
@@ -47,17 +50,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-def command(script: str, *arguments: object) -> list[str]:
-    """The command line of one of the worker's scripts."""
-    return [sys.executable, str(WORKER / script), *map(str, arguments)]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without any setting of the worker or of its streams, plus `variables`."""
-    ours = ("AGGREGATION_", "OSS_", "ALIBABA_", "ARGO_", "AWS_", "PYTHONUNBUFFERED")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | variables
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A root that exists and is empty."""
@@ -81,33 +73,3 @@ def run(root: Path) -> Script:
         )
 
     return run_script
-
-
-def write_level(root: Path, level: int, contents: Iterable[bytes], suffix: str = ".txt") -> list[Path]:
-    """Write a level's files, in the order of `contents`, and return their paths."""
-    folder = root / f"l{level}"
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for number, content in enumerate(contents):
-        path = folder / f"{number}{suffix}"
-        path.write_bytes(content)
-        paths.append(path)
-    return paths
-
-
-@contextmanager
-def mounted(place: Path, *options: str) -> Iterator[None]:
-    """Something mounted on a folder for a while; skips where this machine mounts nothing."""
-    machine.administration()
-    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        machine.lacking(f"{shlex.join(['mount', *options])} is refused: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-def leftovers(root: Path) -> list[str]:
-    """Every hidden or temporary file under the root: what a tidy run leaves none of."""
-    return [str(path.relative_to(root)) for path in root.rglob(".*")]

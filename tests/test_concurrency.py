@@ -16,7 +16,7 @@ from aggregation.stores.promise import Settings
 from aggregation.stores.volume.store import LocalStorage
 from aggregation.stores.volume.temporaries import Temporaries
 from aggregation.stores.volume.volume import Volume
-from conftest import command, environment, leftovers, write_level
+from scripts import command, environment, leftovers, write_level
 
 MIB = 1 << 20
 OLD = b"what an earlier run left\n" * 1000

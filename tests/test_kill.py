@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from conftest import command, environment, leftovers, write_level
+from scripts import command, environment, leftovers, write_level
 
 SEED = 20250114
 MIB = 1 << 20

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Script, command, environment, leftovers, mounted, write_level
 from oss_server import OssServer
 from oss_server.faults import Answer, Fault
+from scripts import Script, command, environment, leftovers, mounted, write_level
 
 
 def test_the_tutorial_in_one_process(run: Script, root: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Script, write_level
+from scripts import Script, write_level
 
 
 @pytest.mark.parametrize(("held", "fan_in", "groups"), [(1, 2, 1), (4, 2, 2), (5, 2, 3), (9, 4, 3)])

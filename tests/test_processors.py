@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aggregation.processors import available, cgroup_quota
-from conftest import WORKER, environment
+from scripts import WORKER, environment
 
 V1 = "32 24 0:28 {root} {mount} rw,nosuid - cgroup cgroup rw,cpu,cpuacct"
 V2 = "32 24 0:28 {root} {mount} rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"

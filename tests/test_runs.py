@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import machine
-from conftest import Outcome, Script, command, environment, leftovers, mounted, write_level
 from oss_server import OssServer
+from scripts import Outcome, Script, command, environment, leftovers, mounted, write_level
 
 LETTERS = b"01234567"
 

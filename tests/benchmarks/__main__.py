@@ -11,7 +11,7 @@ from typing import Any
 
 if not __package__:  # started by its path: Python has put this folder first instead of its parent
     tests = Path(__file__).resolve().parent.parent
-    sys.path[:1] = [str(tests), str(tests.parent / "worker")]
+    sys.path[:1] = [str(tests), str(tests / "support"), str(tests.parent / "worker")]
 
 from benchmarks import report, runner
 from benchmarks.case import HERE, Family, Options, SkippedError

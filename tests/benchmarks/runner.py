@@ -7,7 +7,7 @@ from typing import NamedTuple, get_args
 
 from aggregation.stores.promise import Way
 from benchmarks.case import Case, Command, Quantity, Target
-from conftest import environment
+from scripts import environment
 
 
 class Run(NamedTuple):

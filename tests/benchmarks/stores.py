@@ -1,4 +1,4 @@
-"""Cases on OSS: against tests/oss_server in a process of its own, unshaped and as slow as a network."""
+"""Cases on OSS: against the server of the tests in a process of its own, at once and as slow as a network."""
 
 import contextlib
 import json

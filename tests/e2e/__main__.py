@@ -16,7 +16,8 @@ from types import FrameType
 from typing import NoReturn
 
 if not __package__:  # started by its path: Python has put this folder first instead of its parent
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    tests = Path(__file__).resolve().parent.parent
+    sys.path[:1] = [str(tests), str(tests / "support")]
 
 from e2e.buckets import OSS
 from e2e.cases import CASES, FIRST, Case, to_the_workers

@@ -103,9 +103,10 @@ def run_pod(container: Document) -> Document:
 
 def run_workflow(document: Document) -> Document:
     """Expand a workflow, run its pods, and return its status."""
-    sys.path.extend(str(Path(__file__).resolve().parent.parent.parent / part) for part in ("tests", "worker"))
-    from manifests.children import follow  # noqa: PLC0415 - most calls of kubectl do not need it
-    from manifests.execution import Cluster  # noqa: PLC0415
+    repository = Path(__file__).resolve().parent.parent.parent
+    sys.path.extend(str(repository / part) for part in ("tests", "tests/support", "worker"))
+    from workflows.children import follow  # noqa: PLC0415 - most calls of kubectl do not need it
+    from workflows.execution import Cluster  # noqa: PLC0415
 
     library = [each for _, each in stored() if each["kind"] == "WorkflowTemplate"]
     os.environ["PATH"] += ":/usr/bin:/bin"  # what a pod finds, and the runner does not
@@ -129,7 +130,7 @@ def run_workflow(document: Document) -> Document:
 
 def failed(cluster: Any, pods: list[Any]) -> Document:
     """The status of a workflow one of whose pods fails: each is run, and tried again as its strategy says."""
-    from manifests.expansion import is_retried  # noqa: PLC0415 - see run_workflow
+    from workflows.expansion import is_retried  # noqa: PLC0415 - see run_workflow
 
     nodes: list[Document] = []
     for pod in pods:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from aggregation import tree
-from manifests.catalogue import LIBRARY, RUNNABLE, commands, parameters_of, submit
-from manifests.execution import Cluster
-from manifests.expansion import Manifest, ManifestError, Outputs, Pod, SecretKey, Stage, expand
+from workflows.catalogue import LIBRARY, RUNNABLE, commands, parameters_of, submit
+from workflows.execution import Cluster
+from workflows.expansion import Manifest, ManifestError, Outputs, Pod, SecretKey, Stage, expand
 
 REQUIRED = {"bucket": "my-bucket"}
 """Workflow parameters that have no default on purpose."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import REPOSITORY, WORKER, environment
-from manifests.catalogue import FOLDER
-from manifests.command_lines import PAGES, comments, found, mistakes
+from scripts import REPOSITORY, WORKER, environment
+from workflows.catalogue import FOLDER
+from workflows.command_lines import PAGES, comments, found, mistakes
 
 SCRIPTS = [*sorted(WORKER.glob("*.py")), FOLDER / "generate.py", REPOSITORY / "tests" / "e2e"]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-import conftest
-from manifests.catalogue import FILES
+import scripts
 from oss_server import OssServer
+from workflows.catalogue import FILES
 
-E2E = conftest.REPOSITORY / "tests" / "e2e"
+E2E = scripts.REPOSITORY / "tests" / "e2e"
 
 
 class Setting:
@@ -37,7 +37,7 @@ class Setting:
         """Start the runner."""
         return subprocess.Popen(
             [sys.executable, E2E, "--interval", "0.01", *arguments],
-            env=conftest.environment(PATH=str(self.programs), STAND_IN=str(self.state), **variables),
+            env=scripts.environment(PATH=str(self.programs), STAND_IN=str(self.state), **variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPOSITORY, write_level
-from manifests import models
-from manifests.catalogue import FOLDER, LIBRARY, RUNNABLE, commands, parameters_of, submit
-from manifests.execution import Cluster
-from manifests.expansion import Manifest, Pod, Stage, effective_spec, expand, load
+from scripts import REPOSITORY, write_level
+from workflows import models
+from workflows.catalogue import FOLDER, LIBRARY, RUNNABLE, commands, parameters_of, submit
+from workflows.execution import Cluster
+from workflows.expansion import Manifest, Pod, Stage, effective_spec, expand, load
 
 EXAMPLES = {path.name: load(path)[0] for path in sorted((FOLDER / "examples").glob("*.yaml"))}
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

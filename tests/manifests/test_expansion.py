@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from manifests.catalogue import TUTORIAL, submit
-from manifests.expansion import Manifest, ManifestError, Pod, expand, load, merge
-from manifests.expressions import ExpressionError, evaluate, render
+from workflows.catalogue import TUTORIAL, submit
+from workflows.expansion import Manifest, ManifestError, Pod, expand, load, merge
+from workflows.expressions import ExpressionError, evaluate, render
 
 
 def test_the_tutorials_own_division_fails_for_odd_numbers() -> None:

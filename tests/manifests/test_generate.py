@@ -18,14 +18,14 @@ import yaml
 from click.testing import CliRunner
 from hera.workflows import models
 
-import conftest
+import scripts
 from aggregation import errors, tree
-from manifests.catalogue import DOCUMENTS, SETTINGS
-from manifests.children import Running, follow
-from manifests.execution import Cluster
-from manifests.expansion import Manifest, Pod, is_retried, load, merge
+from workflows.catalogue import DOCUMENTS, SETTINGS
+from workflows.children import Running, follow
+from workflows.execution import Cluster
+from workflows.expansion import Manifest, Pod, is_retried, load, merge
 
-sys.path.append(str(conftest.REPOSITORY))
+sys.path.append(str(scripts.REPOSITORY))
 
 from manifests import generate
 
@@ -61,8 +61,8 @@ def refused(*arguments: object) -> Exception:
 def program(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """generate.py as a process of its own."""
     return subprocess.run(
-        [sys.executable, conftest.REPOSITORY / "manifests" / "generate.py", *map(str, arguments)],
-        env=conftest.environment(**variables),
+        [sys.executable, scripts.REPOSITORY / "manifests" / "generate.py", *map(str, arguments)],
+        env=scripts.environment(**variables),
         capture_output=True,
         text=True,
         timeout=60,
@@ -154,7 +154,7 @@ def test_documents_survive_heras_models(store: tuple[str, ...], files: str, tmp_
 def test_nothing_of_the_base_is_lost(store: tuple[str, ...]) -> None:
     """Security, limits, retries, clean-up and outputs of every pod are the hand-written manifest's."""
     base_name = "process-data-oss.yaml" if store else "process-data.yaml"
-    (base,) = load(conftest.REPOSITORY / "manifests" / base_name)
+    (base,) = load(scripts.REPOSITORY / "manifests" / base_name)
     kept = base["spec"].keys() - {"arguments", "templates", "parallelism", "activeDeadlineSeconds"}
     pods = {each["name"]: each for each in base["spec"]["templates"]}
     *_, whole = documents("--files", 40, *store)
@@ -186,7 +186,7 @@ def test_small_shapes_make_the_concatenation(tmp_path: Path) -> None:
     ]:
         folder = f"{files}-{fan_in}/of tiles"
         contents = [bytes([number, 10, 255]) * (number % 3) for number in range(files)]
-        conftest.write_level(cluster.volume / folder, 1, contents)
+        scripts.write_level(cluster.volume / folder, 1, contents)
         wanted[folder] = b"".join(contents)
         run = running("--files", files, "--fan-in", fan_in, "--dir", folder, *more)
         pods += [pod for level in run.levels() for pod in level]

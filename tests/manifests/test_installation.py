@@ -9,10 +9,10 @@ import yaml
 from hera.workflows.models import SecurityContext
 
 import machine
-from conftest import REPOSITORY
-from manifests import models, parameters
-from manifests.catalogue import DOCUMENTS, FOLDER, LIBRARY, RUNNABLE, SETTINGS, parameters_of
-from manifests.expansion import Manifest, effective_spec, expand, load, merge
+from scripts import REPOSITORY
+from workflows import models, parameters
+from workflows.catalogue import DOCUMENTS, FOLDER, LIBRARY, RUNNABLE, SETTINGS, parameters_of
+from workflows.expansion import Manifest, effective_spec, expand, load, merge
 
 IMAGE = "serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd"
 SETTLED = {"image": IMAGE} | dict.fromkeys(("bucket", "endpoint", "region", "secret"), "")

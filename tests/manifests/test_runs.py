@@ -12,14 +12,14 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-import conftest
-from manifests.catalogue import submit
-from manifests.children import follow
-from manifests.execution import Cluster
-from manifests.expansion import Pod
+import scripts
 from oss_server import OssServer
+from workflows.catalogue import submit
+from workflows.children import follow
+from workflows.execution import Cluster
+from workflows.expansion import Pod
 
-sys.path.append(str(conftest.REPOSITORY))
+sys.path.append(str(scripts.REPOSITORY))
 
 from manifests import generate
 

@@ -1,0 +1,59 @@
+"""What a start costs: each script imports what its root needs, and no more."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oss_server import OssServer
+from scripts import WORKER, environment, write_level
+
+LIGHT = {"aggregation", "_locale", "_struct", "fcntl", "locale", "mmap", "resource", "signal", "struct"}
+"""What a script on a directory may import besides click and what click imports: a millisecond in all."""
+
+
+def imported(*arguments: object, **variables: str) -> set[str]:
+    """The top-level modules that a run of Python has imported, as `-X importtime` lists them."""
+    outcome = subprocess.run(
+        [sys.executable, "-X", "importtime", *map(str, arguments)],
+        cwd=WORKER,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in outcome.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"), [("process.py", [0, 1]), ("merge.py", [2]), ("prepare.py", [2])]
+)
+def test_the_local_path_is_light(root: Path, script: str, arguments: list[int]) -> None:
+    """On a directory a script imports click, the worker's own few modules, and next to nothing else."""
+    write_level(root, 1, [b"A", b"B"])
+    modules = imported(script, *arguments, "--root", root)
+    assert modules - imported("-c", "import click") <= LIGHT
+    assert {"click", "aggregation"} <= modules
+
+
+def test_oss_imports_what_it_needs() -> None:
+    """On an oss:// root oss2 is there; ossfs and fsspec are not, where something is listed neither."""
+    with OssServer(["demo"], access_key_id="id", access_key_secret="secret") as server:
+        for number in range(2):
+            server.put("demo", f"x/l1/{number}.txt", b"x")
+        joined = imported("process.py", 0, 1, "--root", "oss://demo/x", **server.environment())
+        listed = imported("merge.py", 2, "--root", "oss://demo/x", **server.environment())
+    assert {"oss2", "anycrc"} <= joined
+    assert not {"ossfs", "fsspec", "asyncio"} & (joined | listed)
+
+
+def test_memory_does_not_import_oss() -> None:
+    """Another fsspec store imports fsspec alone."""
+    code = (
+        "import sys; from aggregation import location; from aggregation.stores import promise;"
+        "promise.open_storage(location.parse('memory://x'));"
+        "assert 'fsspec' in sys.modules and not {'oss2', 'ossfs'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(PYTHONPATH=str(WORKER)), check=True)

@@ -1,0 +1,40 @@
+"""The manifests as the tests take them: loaded once, and submitted by their file's name."""
+
+from pathlib import Path
+
+from scripts import REPOSITORY
+from workflows import parameters
+from workflows.expansion import Manifest, Run, Stage, effective_spec, expand, load
+
+FOLDER = REPOSITORY / "manifests"
+TUTORIAL = REPOSITORY / "tests" / "manifests" / "tutorial"
+FILES = sorted(FOLDER.glob("*.yaml"))
+DOCUMENTS = [(path, document) for path in FILES for document in load(path)]
+LIBRARY = [document for _, document in DOCUMENTS if document["kind"] == "WorkflowTemplate"]
+(SETTINGS,) = [document for _, document in DOCUMENTS if document["kind"] == "ConfigMap"]
+RUNNABLE = {path.name: doc for path, doc in DOCUMENTS if doc["kind"] in ("Workflow", "WorkflowTemplate")}
+
+
+def parameters_of(document: Manifest) -> dict[str, str | None]:
+    """A document's workflow parameters and their defaults, those of its template included."""
+    declared = effective_spec(document, LIBRARY)["arguments"]["parameters"]
+    return {item["name"]: parameters.default(item) for item in declared}
+
+
+def submit(
+    name: str,
+    given: dict[str, str] | None = None,
+    *,
+    folder: Path = FOLDER,
+    run: Run | None = None,
+    entrypoint: str | None = None,
+    workflow: str = "a-workflow",
+) -> list[Stage]:
+    """The stages of a manifest, all at once, as a workflow of some name."""
+    document = RUNNABLE[name] if folder == FOLDER else load(folder / name)[0]
+    return list(expand(document, LIBRARY, given, run=run, entrypoint=entrypoint, name=workflow))
+
+
+def commands(stages: list[Stage]) -> list[list[str]]:
+    """The command lines of each stage that has pods."""
+    return [[" ".join(pod.command) for pod in stage.pods] for stage in stages if stage.pods]
