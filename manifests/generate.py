@@ -27,7 +27,7 @@ from hera.workflows import WorkflowsService, models
 sys.path.append(str(Path(__file__).resolve().parent.parent / "worker"))
 
 from aggregation import tree
-from aggregation.command_line import entry, options
+from aggregation.command_line import entry, parameters
 from aggregation.command_line.console import console
 from aggregation.errors import AggregationError, ConfigurationError, UnavailableError, WrongUsageError
 
@@ -698,19 +698,23 @@ option = click.option
     "  generate.py --files 1000 --fan-in 4 --memory 3=512Mi --memory merge=2Gi --cpu merge=2 > run.yaml\n"
     "  ARGO_SERVER=https://argo:2746 ARGO_TOKEN=… generate.py --files 512 --store oss --bucket B --submit",
 )
-@option("--files", type=options.COUNT, required=True, metavar="N", help="How many files level 1 holds.")
+@option("--files", type=parameters.COUNT, required=True, metavar="N", help="How many files level 1 holds.")
 @option(
-    "--fan-in", type=options.FAN_IN, default=2, metavar="K", help="How many files a pod joins into one file."
+    "--fan-in",
+    type=parameters.FAN_IN,
+    default=2,
+    metavar="K",
+    help="How many files a pod joins into one file.",
 )
 @option(
     "--levels",
-    type=options.NUMBER,
+    type=parameters.NUMBER,
     metavar="L",
     help="How many times to reduce before the final merge; 0 merges level 1 at once.",
 )
 @option(
     "--final-width",
-    type=options.COUNT,
+    type=parameters.COUNT,
     metavar="W",
     show_default=str(FINAL_WIDTH),
     help="Instead of --levels: reduce until at most W files are left, which one pod merges.",
@@ -761,21 +765,21 @@ option = click.option
 )
 @option(
     "--parallelism",
-    type=options.COUNT,
+    type=parameters.COUNT,
     metavar="P",
     show_default="16",
     help="How many pods of a workflow run at a time.",
 )
 @option(
     "--pods-per-workflow",
-    type=options.COUNT,
+    type=parameters.COUNT,
     default=PODS_PER_WORKFLOW,
     metavar="P",
     help="A run of more pods becomes a parent and child workflows of at most so many pods each.",
 )
 @option(
     "--children",
-    type=options.COUNT,
+    type=parameters.COUNT,
     default=CHILDREN_AT_A_TIME,
     metavar="C",
     help="How many child workflows run at a time, if there are any.",
@@ -783,7 +787,7 @@ option = click.option
 @option(
     "--dry-run", is_flag=True, help="Print pods, bytes moved and nodes, and warn past Argo's limits; no YAML."
 )
-@option("--size", type=options.NUMBER, metavar="BYTES", help="With --dry-run: the size of a file.")
+@option("--size", type=parameters.NUMBER, metavar="BYTES", help="With --dry-run: the size of a file.")
 @option("--submit", is_flag=True, help="Send it to an Argo server instead of printing YAML.")
 @option(
     "--server",

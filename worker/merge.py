@@ -4,7 +4,8 @@
 import click
 
 from aggregation import steps
-from aggregation.command_line import entry, options
+from aggregation.command_line import entry, options, parameters
+from aggregation.command_line.job import Job
 from aggregation.errors import MissingInputError, WrongUsageError
 
 
@@ -15,10 +16,10 @@ from aggregation.errors import MissingInputError, WrongUsageError
     result appears whole or not at all, and running the same command again gives the same bytes.
     """
 )
-@click.argument("n", type=options.COUNT)
+@click.argument("n", type=parameters.COUNT)
 @options.option(
     "--level",
-    type=options.NUMBER,
+    type=parameters.NUMBER,
     envvar="AGGREGATION_LEVEL",
     metavar="L",
     help="Take files 0 to N-1 of this level instead of looking for the last one; level 1 may hold no more.",
@@ -35,7 +36,7 @@ from aggregation.errors import MissingInputError, WrongUsageError
 @options.command_settings
 @options.job
 def merge(
-    job: options.Job,
+    job: Job,
     n: int,
     level: int | None,
     output: str | None,

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aggregation import processors, report, steps
-from aggregation.command_line import entry, options
+from aggregation import processors, report
+from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.console import console, speaks_unicode
+from aggregation.command_line.job import Job
 from aggregation.errors import WrongUsageError
+from aggregation.levels import count_files
 from aggregation.progress import ArgoProgress
-from aggregation.runner import Run, Shape
+from aggregation.runner import Run
+from aggregation.shape import Shape
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -38,7 +41,7 @@ LETTERS_MAX = 9_999_999
 )
 @options.option(
     "--files",
-    type=options.COUNT,
+    type=parameters.COUNT,
     envvar="AGGREGATION_FILES",
     metavar="N",
     show_default="what level 1 holds; 32 with --prepare",
@@ -46,7 +49,7 @@ LETTERS_MAX = 9_999_999
 )
 @options.option(
     "--levels",
-    type=options.Number(most=LEVELS_MAX),
+    type=parameters.Number(most=LEVELS_MAX),
     default=2,
     envvar="AGGREGATION_LEVELS",
     metavar="L",
@@ -55,7 +58,7 @@ LETTERS_MAX = 9_999_999
 @options.fan_in_option
 @options.option(
     "--workers",
-    type=options.COUNT,
+    type=parameters.COUNT,
     default=processors.available,
     envvar="AGGREGATION_WORKERS",
     metavar="W",
@@ -80,7 +83,7 @@ LETTERS_MAX = 9_999_999
 @options.command_option
 @options.option(
     "--final-command",
-    type=options.MergeCommand(),
+    type=parameters.MergeCommand(),
     envvar="AGGREGATION_FINAL_COMMAND",
     metavar="COMMAND",
     show_default="--command",
@@ -89,7 +92,7 @@ LETTERS_MAX = 9_999_999
 @options.command_settings
 @options.job
 def pipeline(
-    job: options.Job,
+    job: Job,
     files: int | None,
     levels: int,
     fan_in: int,
@@ -113,7 +116,7 @@ def pipeline(
     by_final = job.command(final_command, allow_empty=allow_empty, scratch=scratch) or by_command
     size = None
     if files is None:
-        files = 32 if prepare else steps.count_files(job.storage, job.layout, 1)
+        files = 32 if prepare else count_files(job.storage, job.layout, 1)
         if dry_run and not prepare:
             size = sum(entry.size for entry in job.storage.entries(job.layout.folder(1)))
     shape = Shape(files, fan_in, levels)

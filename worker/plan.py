@@ -5,9 +5,10 @@ import json
 
 import click
 
-from aggregation import steps, tree
-from aggregation.command_line import entry, options
+from aggregation import levels, tree
+from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.console import console
+from aggregation.command_line.job import Job
 from aggregation.errors import WrongUsageError
 
 RESULT_MAX = 256_000
@@ -23,10 +24,10 @@ start."""
     --fan-in, or use the template aggregation.yaml, which needs no list.
     """
 )
-@click.argument("level", type=options.NUMBER)
+@click.argument("level", type=parameters.NUMBER)
 @options.option(
     "--files",
-    type=options.COUNT,
+    type=parameters.COUNT,
     envvar="AGGREGATION_FILES",
     metavar="N",
     show_default="what LEVEL holds",
@@ -34,10 +35,10 @@ start."""
 )
 @options.fan_in_option
 @options.job
-def plan(job: options.Job, level: int, files: int | None, fan_in: int) -> None:
+def plan(job: Job, level: int, files: int | None, fan_in: int) -> None:
     """Count, print."""
     if files is None:
-        files = steps.count_files(job.storage, job.layout, level)
+        files = levels.count_files(job.storage, job.layout, level)
     groups = tree.group_count(files, fan_in)
     text = json.dumps(list(range(min(groups, RESULT_MAX))), separators=(",", ":"))
     if len(text) > RESULT_MAX:

@@ -4,7 +4,8 @@
 import click
 
 from aggregation import steps
-from aggregation.command_line import entry, options
+from aggregation.command_line import entry, options, parameters
+from aggregation.command_line.job import Job
 
 
 @options.command(
@@ -14,9 +15,9 @@ from aggregation.command_line import entry, options
     holds anything else is never overwritten.
     """
 )
-@click.argument("n", type=options.Number(least=1, digits=7), default=32)
+@click.argument("n", type=parameters.Number(least=1, digits=7), default=32)
 @options.job
-def prepare(job: options.Job, n: int) -> None:
+def prepare(job: Job, n: int) -> None:
     """Parse, call, report."""
     job.report(steps.prepare(job.storage, job.layout, n))
 

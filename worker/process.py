@@ -4,7 +4,8 @@
 import click
 
 from aggregation import steps
-from aggregation.command_line import entry, options
+from aggregation.command_line import entry, options, parameters
+from aggregation.command_line.job import Job
 
 
 @options.command(
@@ -15,12 +16,12 @@ from aggregation.command_line import entry, options
     running the same command again gives the same bytes.
     """
 )
-@click.argument("file_number", type=options.NUMBER)
-@click.argument("level", type=options.NUMBER)
+@click.argument("file_number", type=parameters.NUMBER)
+@click.argument("level", type=parameters.NUMBER)
 @options.fan_in_option
 @options.option(
     "--files",
-    type=options.COUNT,
+    type=parameters.COUNT,
     envvar="AGGREGATION_FILES",
     metavar="N",
     help="How many files LEVEL holds, so that its last group may be short. Without it every group is full.",
@@ -30,7 +31,7 @@ from aggregation.command_line import entry, options
 @options.command_settings
 @options.job
 def process(
-    job: options.Job,
+    job: Job,
     file_number: int,
     level: int,
     fan_in: int,

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregation import cleaning, steps, tree
+from aggregation import cleaning, levels, steps, tree
 from aggregation.errors import ConfigurationError, MissingInputError
 from aggregation.layout import Layout
-from aggregation.runner import Run, Shape
+from aggregation.runner import Run
+from aggregation.shape import Shape
 from places import PLACES, Place
 
 LAYOUT = Layout()
@@ -98,12 +99,12 @@ def test_the_last_level_is_found(place: Place) -> None:
     for level, width in [(1, 8), (2, 4), (3, 2)]:
         put_level(place, level, [b"%d" % level] * width)
     place.put("l2/notes.md", b"")
-    assert [steps.last_level(place.storage, LAYOUT, n) for n in (8, 4, 2)] == [1, 2, 3]
+    assert [levels.last_level(place.storage, LAYOUT, n) for n in (8, 4, 2)] == [1, 2, 3]
     put_level(place, 4, [b"x"] * 2)
     with pytest.raises(MissingInputError, match=r"several levels.*l3 holds 2 files \(0 to 1\).*--level"):
-        steps.last_level(place.storage, LAYOUT, 2)
+        levels.last_level(place.storage, LAYOUT, 2)
     with pytest.raises(MissingInputError, match=r"no level.*l1 holds 8 files \(0 to 7\).*--level"):
-        steps.last_level(place.storage, LAYOUT, 3)
+        levels.last_level(place.storage, LAYOUT, 3)
 
 
 def test_entries_and_find(place: Place) -> None:

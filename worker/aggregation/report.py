@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from .runner import Run, Shape, Stage
+from .runner import Run
+from .shape import Shape, Stage
 
 _SHOWN = 32
 """A stage of more steps shows its first and last few only."""

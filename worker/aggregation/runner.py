@@ -3,74 +3,27 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aggregation.stores.promise import Entry, Storage, Written
 
-from . import cleaning, steps, stopping, tree
+from . import cleaning, levels, steps, tree
 from . import journal as journals
+from .crew import Crew
 from .errors import AggregationError, MissingInputError
 from .journal import Journal, Mark, Notes
 from .layout import Layout
+from .shape import Shape, Stage, Stand, Step
 
 if TYPE_CHECKING:
     from aggregation.commands.command import Command
 
-_POLL_SECONDS = 0.1
-"""How often the watcher hears of progress."""
-
-_NOTES_SECONDS = 1.0
-"""How often what was made is noted within a level, at most: a kill costs what came after the last note."""
-
-_NOTES_SHARE = 0.05
-"""Of the time, at most, that noting takes within a level."""
-
 Watch = Callable[["Run"], None]
 """Called with the run from the calling thread, a few times a second and at the end of each stage."""
-
-
-class Shape(NamedTuple):
-    """What a tree looks like."""
-
-    files: int
-    """Files of level 1."""
-    fan_in: int
-    levels: int
-    """Reductions before the final merge."""
-
-    def widths(self) -> list[int]:
-        """Files of each level, level 1 first."""
-        return tree.widths(self.files, self.fan_in, self.levels)
-
-
-class Step(NamedTuple):
-    """One command of the pipeline, as a pod would run it."""
-
-    command: str
-    seconds: float
-    kept: bool = False
-    """An earlier run had done it."""
-
-
-class Stage(NamedTuple):
-    """Steps that run side by side."""
-
-    name: str
-    steps: list[Step]
-    seconds: float
-
-
-class Stand(NamedTuple):
-    """How far the stage is that is under way."""
-
-    name: str
-    done: int
-    """Steps."""
-    steps: int
 
 
 class Run:
@@ -113,9 +66,7 @@ class Run:
         self._checksum = checksum
         self._watch = watch
         self._lock = threading.Lock()
-        self._stop = False
-        self._steps = 0  # at work
-        self._idle = threading.Condition()
+        self._crew = Crew(workers)
         self._ends: list[int] = []  # of each file of level 1: bytes up to its end
 
     def execute(self, *, prepare: bool, resume: bool, partial: bool = False) -> steps.Done:
@@ -182,16 +133,16 @@ class Run:
         found = self._level(1)
         count = self._shape.files
         if not found:
-            steps.count_files(self._storage, self.layout, 1)  # which says what is there instead
+            levels.count_files(self._storage, self.layout, 1)  # which says what is there instead
         lacking = next((number for number in range(count) if number not in found), None)
         if lacking is not None:
             raise MissingInputError(
                 f"reducing {count} files under {self._storage.path('')}",
-                f"l1 holds {steps.describe_numbers(set(found))}, {self.layout.file(1, lacking)} not",
+                f"l1 holds {levels.describe_numbers(set(found))}, {self.layout.file(1, lacking)} not",
                 "write it, or set --files",
             )
         if not partial and len(found) > count:
-            raise steps.too_few(self._storage, self.layout, count, set(found))
+            raise levels.too_few(self._storage, self.layout, count, set(found))
         return {number: found[number] for number in range(count)}
 
     def _level(self, level: int) -> dict[int, Entry]:
@@ -222,27 +173,19 @@ class Run:
     def _reduce(self, inputs: dict[int, Entry], journal: Journal, *, resuming: bool) -> steps.Done:
         widths = self._shape.widths()
         below = inputs
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="merge")
-        try:
+        with self._crew:
             for level, width in enumerate(widths[:-1], start=1):
-                below = self._run_level(pool, level, width, below, journal, resuming=resuming)
+                below = self._run_level(level, width, below, journal, resuming=resuming)
             started = time.perf_counter()
             self.stand = Stand("merge-data", 0, 1)
-            merging = pool.submit(self._merge, widths[-1], len(widths))
-            self._await([merging])
+            merging = self._crew.submit(self._merge, widths[-1], len(widths))
+            self._crew.wait([merging], self._show)
             seconds = time.perf_counter() - started
             self._ended(Stage("merge-data", [Step(self._merge_command(), seconds)], seconds))
             return merging.result()
-        except BaseException:
-            self._give_up()
-            raise
-        finally:
-            # After a signal those at work have been waited for, and for no longer than a signal allows.
-            pool.shutdown(wait=stopping.seconds_left() is None, cancel_futures=True)
 
     def _run_level(
         self,
-        pool: ThreadPoolExecutor,
         level: int,
         width: int,
         below: dict[int, Entry],
@@ -270,7 +213,7 @@ class Run:
         name = f"process-data-l{level}"
         self.stand = Stand(name, len(kept), len(numbers))
         self._add(sum(self._weight(level, number) for number in kept))
-        futures = {n: pool.submit(self._process, n, level, width) for n in numbers if n not in kept}
+        futures = {n: self._crew.submit(self._process, n, level, width) for n in numbers if n not in kept}
 
         def note() -> dict[int, Entry]:
             ready = {n: made_of[n] for n, future in futures.items() if _is_made(future) and n in made_of}
@@ -279,7 +222,7 @@ class Run:
             return targets
 
         try:
-            self._await(futures.values(), note)
+            self._crew.wait(futures.values(), lambda ended: self._show(len(kept) + ended), note)
         except BaseException:
             with suppress(AggregationError):  # what is not noted is made again
                 note()
@@ -298,36 +241,34 @@ class Run:
         command = self._command
         if command is not None and self._workers > 1:  # others print beside it
             command = command._replace(label=f"process.py {number} {level}")
-        with self._at_work():
-            done = steps.process(
-                self._storage,
-                self.layout,
-                number,
-                level,
-                fan_in=self._shape.fan_in,
-                files=width,
-                partial=True,
-                advance=self._look if self._command else self._advance,
-                checksum=self._checksum,
-                command=command,
-            )
+        done = steps.process(
+            self._storage,
+            self.layout,
+            number,
+            level,
+            fan_in=self._shape.fan_in,
+            files=width,
+            partial=True,
+            advance=self._look if self._command else self._advance,
+            checksum=self._checksum,
+            command=command,
+        )
         if self._command:
             self._add(self._weight(level, number))
         return done
 
     def _merge(self, count: int, level: int) -> steps.Done:
-        with self._at_work():
-            done = steps.merge(
-                self._storage,
-                self.layout,
-                count,
-                level=level,
-                output=self._output,
-                partial=True,
-                advance=self._look if self._final_command else self._advance,
-                checksum=self._checksum,
-                command=self._final_command,
-            )
+        done = steps.merge(
+            self._storage,
+            self.layout,
+            count,
+            level=level,
+            output=self._output,
+            partial=True,
+            advance=self._look if self._final_command else self._advance,
+            checksum=self._checksum,
+            command=self._final_command,
+        )
         if self._final_command:
             self._add(self._ends[-1])
         return done
@@ -344,69 +285,17 @@ class Run:
 
     def _look(self, _: int) -> None:
         """For a command, whose output may be of any size: its inputs count, once it has ended."""
-        if self._stop:
-            raise _StoppedError
+        self._crew.look()
 
     def _advance(self, count: int) -> None:
-        self._look(count)
+        self._crew.look()
         self._add(count)
 
-    def _await(self, futures: Iterable[Future[steps.Done]], note: Callable[[], object] | None = None) -> None:
-        """Wait for all, noting now and then; raise the first failure as soon as it is there."""
-        pending = set(futures)
-        begun = self.stand.done
-        steps_done = 0
-        next_note = time.monotonic() + _NOTES_SECONDS
-        try:
-            while pending:
-                finished, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
-                for future in finished:
-                    future.result()
-                steps_done += len(finished)
-                self.stand = self.stand._replace(done=begun + steps_done)
-                if self._watch is not None:
-                    self._watch(self)
-                now = time.monotonic()
-                if note is not None and pending and now >= next_note:
-                    note()
-                    cost = time.monotonic() - now
-                    next_note = now + max(_NOTES_SECONDS, cost / _NOTES_SHARE)
-        except BaseException:
-            for future in pending:
-                future.cancel()
-            self._give_up()
-            raise
-
-    def _give_up(self) -> None:
-        """Let no step begin, and those at work stop at their next bytes and tidy up.
-
-        A signal may come before all steps are handed to the pool, so what counts is who is at work.
-        """
-        self._stop = True
-        seconds = stopping.seconds_left()
-        patience = None if seconds is None else max(0.0, seconds - stopping.CLOSING_SECONDS)
-        with self._idle:
-            if not self._idle.wait_for(lambda: not self._steps, patience):
-                stopping.leave(f"what {self._steps} of the steps had begun")
-
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        """A step, from before its first file is made to after its last is gone."""
-        with self._idle:
-            if self._stop:
-                raise _StoppedError
-            self._steps += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._steps -= 1
-                self._idle.notify_all()
+    def _show(self, done: int) -> None:
+        self.stand = self.stand._replace(done=done)
+        if self._watch is not None:
+            self._watch(self)
 
 
 def _is_made(future: Future[steps.Done]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
-
-
-class _StoppedError(Exception):
-    """Another step failed or a signal came; nobody sees this one."""

@@ -13,7 +13,8 @@ from aggregation import cleaning, steps
 from aggregation.errors import AggregationError, ConfigurationError, IntegrityError
 from aggregation.layout import Layout
 from aggregation.location import parse
-from aggregation.runner import Run, Shape
+from aggregation.runner import Run
+from aggregation.shape import Shape
 from aggregation.stores.promise import Settings, open_storage
 from places import Place, s3_place
 from s3_server import KEYS, Fault, S3Server
