@@ -52,8 +52,8 @@ def test_oss_imports_what_it_needs() -> None:
 def test_memory_does_not_import_oss() -> None:
     """Another fsspec store imports fsspec alone."""
     code = (
-        "import sys; from aggregation import location; from aggregation.stores import promise;"
-        "promise.open_storage(location.parse('memory://x'));"
+        "import sys; from aggregation import location; from aggregation.stores import opening;"
+        "opening.open_storage(location.parse('memory://x'));"
         "assert 'fsspec' in sys.modules and not {'oss2', 'ossfs'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], env=environment(PYTHONPATH=str(WORKER)), check=True)

@@ -33,7 +33,8 @@ from aggregation.errors import (
     UnavailableError,
 )
 from aggregation.layout import Layout
-from aggregation.stores.promise import Settings, open_storage
+from aggregation.stores.opening import open_storage
+from aggregation.stores.promise import Settings
 from oss_server import Answer, Call, Fault, Hold, LoseAnswer, OssServer, Reset, Truncate, WrongCrc
 from places import PLACES, Place, oss_place
 from scripts import Script, command, environment, leftovers, mounted, write_level

@@ -11,7 +11,8 @@ import fsspec
 import machine
 import slow_mount
 from aggregation import location
-from aggregation.stores.promise import Settings, Storage, open_storage
+from aggregation.stores.opening import open_storage
+from aggregation.stores.promise import Settings, Storage
 from ftp_server import ftp_server
 from oss_server import OssServer
 from s3_server import S3Server

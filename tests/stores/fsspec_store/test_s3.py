@@ -15,7 +15,8 @@ from aggregation.layout import Layout
 from aggregation.location import parse
 from aggregation.runner import Run
 from aggregation.shape import Shape
-from aggregation.stores.promise import Settings, open_storage
+from aggregation.stores.opening import open_storage
+from aggregation.stores.promise import Settings
 from places import Place, s3_place
 from s3_server import KEYS, Fault, S3Server
 from scripts import Outcome, command, environment

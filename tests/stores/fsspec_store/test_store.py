@@ -21,7 +21,8 @@ from aggregation.errors import (
 )
 from aggregation.layout import Layout, new_temporary
 from aggregation.location import parse
-from aggregation.stores.promise import Settings, open_storage
+from aggregation.stores.opening import open_storage
+from aggregation.stores.promise import Settings
 from ftp_server import PASSWORD, ftp_server
 from scripts import Outcome, command, environment, write_level
 

@@ -8,7 +8,8 @@ from aggregation.layout import Layout
 from aggregation.location import Location
 from aggregation.masking import hide_password
 from aggregation.steps import Done
-from aggregation.stores.promise import Settings, Storage, open_storage
+from aggregation.stores.opening import open_storage
+from aggregation.stores.promise import Settings, Storage
 
 from .console import console
 

@@ -1,4 +1,4 @@
-"""What a store promises, and `open_storage`, which finds the store for a location.
+"""What a store promises.
 
 Names are relative to the root, as `layout` makes them. Every method raises the family of `errors` and nothing
 else for what a store or a network can do; anything else is a bug.
@@ -7,8 +7,6 @@ else for what a store or a network can do; anything else is a bug.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
-
-from aggregation.location import Location
 
 
 class Settings(NamedTuple):
@@ -188,25 +186,6 @@ class Storage(Protocol):
     def close(self) -> None:
         """Remove what an interruption left behind and let go of connections. Idempotent."""
         ...
-
-
-def open_storage(location: Location, settings: Settings = Settings()) -> Storage:  # noqa: B008 - it is frozen
-    """The store for a location. Imports only what that store needs.
-
-    Raises:
-        ConfigurationError: no store speaks the location's protocol, or its configuration is wrong.
-    """
-    if not location.protocol:
-        from aggregation.stores.volume.store import LocalStorage  # noqa: PLC0415 - a store is imported when a root asks for it
-
-        return LocalStorage(location.path, settings)
-    if location.protocol == "oss":
-        from aggregation.stores.oss.store import OssStorage  # noqa: PLC0415
-
-        return OssStorage(location, settings)
-    from aggregation.stores.fsspec_store.store import RemoteStorage  # noqa: PLC0415
-
-    return RemoteStorage(location, settings)
 
 
 def describe(names: Sequence[str]) -> str:
