@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from aggregation.stores.promise import Settings
-from aggregation.stores.volume.store import LocalStorage
+from aggregation.stores.volume.store import VolumeStorage
 from aggregation.stores.volume.temporaries import Temporaries
 from aggregation.stores.volume.volume import Volume
 from scripts import command, environment, leftovers, write_level
@@ -160,11 +160,11 @@ def test_threads_on_one_target(root: Path, shared: bool) -> None:
     """Eight threads of one process, over one store or a store each, get one whole result."""
     contents = [Random(number).randbytes(100_000 + number) for number in range(2)]
     write_level(root, 1, contents)
-    one = LocalStorage(str(root))
+    one = VolumeStorage(str(root))
 
     def work() -> None:
         for _ in range(25):
-            store = one if shared else LocalStorage(str(root))
+            store = one if shared else VolumeStorage(str(root))
             written = store.concatenate(["l1/0.txt", "l1/1.txt"], "l2/0.txt")
             assert written.size == len(contents[0]) + len(contents[1])
             assert (root / "l2/0.txt").read_bytes() == b"".join(contents)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import machine
 import seccomp
 from aggregation.stores.volume.fast_copy import BUFFER, SMALL, Appender
-from aggregation.stores.volume.store import LocalStorage
+from aggregation.stores.volume.store import VolumeStorage
 from scripts import MEASURE, command, environment, leftovers, mounted, write_level
 
 MIB = 1 << 20
@@ -250,7 +250,7 @@ def test_sizes_around_the_buffers(
     write_level(root, 1, contents)
     new = b"".join(contents)
     steps: list[int] = []
-    storage = LocalStorage(str(root))
+    storage = VolumeStorage(str(root))
     sources = [f"l1/{number}.txt" for number in range(len(sizes))]
     written = storage.concatenate(sources, "l2/0.txt", advance=steps.append, checksum=checksum)
     assert (root / "l2/0.txt").read_bytes() == new

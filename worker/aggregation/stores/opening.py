@@ -11,13 +11,13 @@ def open_storage(location: Location, settings: Settings = Settings()) -> Storage
         ConfigurationError: no store speaks the location's protocol, or its configuration is wrong.
     """
     if not location.protocol:
-        from aggregation.stores.volume.store import LocalStorage  # noqa: PLC0415 - a store is imported when a root asks for it
+        from aggregation.stores.volume.store import VolumeStorage  # noqa: PLC0415 - a store is imported when a root asks for it
 
-        return LocalStorage(location.path, settings)
+        return VolumeStorage(location.path, settings)
     if location.protocol == "oss":
         from aggregation.stores.oss.store import OssStorage  # noqa: PLC0415
 
         return OssStorage(location, settings)
-    from aggregation.stores.fsspec_store.store import RemoteStorage  # noqa: PLC0415
+    from aggregation.stores.fsspec_store.store import FsspecStorage  # noqa: PLC0415
 
-    return RemoteStorage(location, settings)
+    return FsspecStorage(location, settings)

@@ -1,6 +1,6 @@
 """Any file system that fsspec knows: memory://, file://, s3:// where s3fs is installed, and so on.
 
-What a run promises depends on how a file appears (see remote_draft): on S3 by the request that completes it,
+What a run promises depends on how a file appears (see draft): on S3 by the request that completes it,
 which is atomic; elsewhere a temporary is moved, which is as atomic as the file system's own rename (file://,
 ftp://, sftp://), or, where it has none, as the copy that publishes (atomic on GCS and Azure).
 
@@ -47,7 +47,7 @@ class _Piece(NamedTuple):
     end: int
 
 
-class RemoteStorage:
+class FsspecStorage:
     """The files under a prefix of an fsspec file system. See Storage for what each method promises.
 
     Bytes stream through this process, read ahead in parallel, in order. `concatenate` and `write` are as

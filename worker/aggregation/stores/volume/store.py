@@ -38,7 +38,7 @@ Made = TypeVar("Made")
 _ABSENT = frozenset({ENOENT, ENOTDIR, ELOOP})
 
 
-class LocalStorage:
+class VolumeStorage:
     """The files under a directory. See Storage for what each method promises."""
 
     def __init__(self, root: str, settings: Settings = Settings()) -> None:  # noqa: B008 - it is frozen
