@@ -132,13 +132,6 @@ def test_every_option_is_documented() -> None:
     } == found
 
 
-def test_every_module_is_on_the_map() -> None:
-    """The README's map names each file of the worker."""
-    for path in WORKER.rglob("*.py"):
-        if not path.name.startswith("__"):
-            assert re.search(rf"\b{re.escape(path.name)}\b", README), path.name
-
-
 def test_every_manifest_is_listed() -> None:
     """The README's table names each manifest."""
     for path in (REPOSITORY / "manifests").glob("*.yaml"):

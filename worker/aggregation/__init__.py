@@ -1,12 +1,15 @@
 """Joins numbered files, level by level, into one result, on a volume or an object store.
 
-A script (process.py, merge.py, prepare.py, pipeline.py) parses its arguments with `cli` and calls `steps` or
-`runner`. These know the arithmetic (`tree`) and the names (`layout`) and talk to one `storage`, opened from
-a `location`. There is one module a store, and each joins files in the best way that it can: `local` for
-directories and mounts, by the system calls of `fastcopy`. Whatever goes wrong becomes one of the `errors`,
-each with an exit code of its own.
+A target appears whole or not at all, and memory does not grow with the data. Where to go for a change:
 
-Dependencies run one way: scripts, entry, cli, console, steps and runner, tree/layout/storage, local, fastcopy
-and errors.
-Two promises hold everywhere: a target appears whole or not at all, and memory does not grow with the data.
+- command_line: an option of the scripts, a line that they print, signals and the way to an exit code
+- here: the steps (`steps`, `levels`), a whole run (`runner`, `crew`, `journal`, `cleaning`, `report`), the
+  names (`layout`), the arithmetic (`tree`), and every error with its exit code (`errors`)
+- commands: how the user's own merge command is started, watched and stopped
+- stores: what each store promises, and which store a root asks for
+- stores/volume: directories and mounts: the kernel's copies, temporaries, what a mount gets wrong
+- stores/oss: OSS: joins by the service, the requests, the retry table, credentials
+- stores/fsspec_store: every other URL that fsspec knows
+
+Imports run down only: command_line, runner, steps, commands, stores, names and errors. `make lint` checks it.
 """

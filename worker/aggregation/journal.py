@@ -7,7 +7,7 @@ target that no note speaks of is made again: notes come after what they speak of
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from typing import NamedTuple
@@ -125,6 +125,15 @@ class Notes:
 def made_of(sources: Iterable[Entry]) -> str:
     """What stands for these files in this state and order, in a note."""
     return blake2b("\n".join(source.identity for source in sources).encode(), digest_size=16).hexdigest()
+
+
+def made_of_groups(groups: Mapping[int, Iterable[int]], below: Mapping[int, Entry]) -> dict[int, str]:
+    """The same of each group of a level whose files are all there."""
+    return {
+        number: made_of(below[source] for source in group)
+        for number, group in groups.items()
+        if all(source in below for source in group)
+    }
 
 
 def forget(storage: Storage, layout: Layout, levels: int) -> None:

@@ -194,15 +194,10 @@ class Run:
         resuming: bool,
     ) -> dict[int, Entry]:
         """Make the targets of a level that are not current; returns what is there then."""
-        fan_in = self._shape.fan_in
-        numbers = range(tree.group_count(width, fan_in))
+        numbers = range(tree.group_count(width, self._shape.fan_in))
         # What the inputs are is learnt before they are read: one that changes later makes its target old.
-        groups = {number: tree.group(number, fan_in, width) for number in numbers}
-        made_of = {
-            number: journals.made_of(below[source] for source in group)
-            for number, group in groups.items()
-            if all(source in below for source in group)
-        }
+        groups = {number: tree.group(number, self._shape.fan_in, width) for number in numbers}
+        made_of = journals.made_of_groups(groups, below)
         notes = Notes(self._storage, journal, level + 1)
         kept: set[int] = set()
         if resuming:
@@ -275,8 +270,7 @@ class Run:
 
     def _weight(self, level: int, number: int) -> int:
         """Bytes of level 1 that group `number` of a level stands for, whatever a command made of them."""
-        span: int = self._shape.fan_in**level
-        first, last = number * span, min((number + 1) * span, self._shape.files)
+        first, last = self._shape.inputs(level, number)
         return self._ends[last - 1] - (self._ends[first - 1] if first else 0)
 
     def _add(self, count: int) -> None:

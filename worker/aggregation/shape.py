@@ -18,6 +18,11 @@ class Shape(NamedTuple):
         """Files of each level, level 1 first."""
         return tree.widths(self.files, self.fan_in, self.levels)
 
+    def inputs(self, level: int, number: int) -> tuple[int, int]:
+        """The first file of level 1 that group `number` of a level is made of, and the one after its last."""
+        span: int = self.fan_in**level
+        return number * span, min((number + 1) * span, self.files)
+
 
 class Step(NamedTuple):
     """One command of the pipeline, as a pod would run it."""

@@ -1,0 +1,68 @@
+"""The map of the worker and of the tests, and the checks that keep the house in order."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import REPOSITORY, WORKER
+
+LENGTHS = REPOSITORY / "tests" / "support" / "lengths.py"
+
+
+def folders(place: Path) -> set[str]:
+    """The folders with code below a place, by their paths from there."""
+    return {str(path.parent.relative_to(place)) for path in place.rglob("*.py")} - {"."}
+
+
+def named(text: str) -> set[str]:
+    """The folders that a map has a line for: `- stores/oss: …`, `- benchmarks and e2e: …`."""
+    heads = re.findall(r"^- ([\w/, ]+):", text, flags=re.MULTILINE)
+    return {name for head in heads for name in re.split(r",? and |, ", head)} - {"here"}
+
+
+def test_the_worker_s_map() -> None:
+    """Each folder has its line in the package's docstring, and each line a folder."""
+    package = WORKER / "aggregation"
+    assert named(ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or "") == folders(
+        package
+    )
+
+
+def test_the_tests_map() -> None:
+    """The same of the tests' folders, whose own folders mirror the worker's."""
+    tests = REPOSITORY / "tests"
+    top = {Path(name).parts[0] for name in folders(tests)}
+    assert named(ast.get_docstring(ast.parse((tests / "conftest.py").read_text())) or "") == top
+    own = folders(WORKER / "aggregation")
+    assert {
+        name for name in folders(tests) if Path(name).parts[0] in {Path(each).parts[0] for each in own}
+    } == own
+
+
+MANY = "".join(f"    def act_{number}(self) -> None: ...\n" for number in range(13))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("x = 1\n" * 300, None),
+        ("x = 1\n" * 301, "301 lines"),
+        ("def f():\n" + "    x = 1\n" * 49, None),
+        ("def f():\n" + "    x = 1\n" * 50, "f has 51 lines"),
+        (f"class Client:\n{MANY}", "Client has 13 public methods"),
+        (f"class OssStorage(Storage):\n{MANY}", None),
+        (f"class Storage(Protocol):\n{MANY}", None),
+    ],
+)
+def test_lengths(tmp_path: Path, code: str, said: str | None) -> None:
+    """What grows past a limit is named; a protocol and its stores may have more methods."""
+    (tmp_path / "code.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, str(LENGTHS), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1 if said else 0, "")
+    assert (said or "") in done.stdout
