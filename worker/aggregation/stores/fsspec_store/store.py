@@ -22,9 +22,9 @@ from aggregation.layout import new_temporary, parse_temporary
 from aggregation.location import Location
 from aggregation.scratch import folder as scratch_folder
 from aggregation.scratch import make_room, save
+from aggregation.stores.checksum import crc64_function
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
 from aggregation.stores.readahead import BLOCK, blocks, read_ahead
-from aggregation.stores.volume.fast_copy import crc64_function
 
 from .calls import Calls, Patience
 from .draft import Draft, WriteBrokeError, new_draft

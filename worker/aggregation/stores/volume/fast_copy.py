@@ -15,6 +15,8 @@ from mmap import mmap
 from struct import Struct
 from typing import Literal
 
+from aggregation.stores.checksum import crc64_function
+
 BUFFER = 128 * 1024
 """Bytes for read and write, as GNU cat takes. On ext4 with large folios 256 KiB took two fifths longer for
 two files of 1 GiB, and 512 KiB three times as long, though less for two of 64 MiB."""
@@ -162,14 +164,6 @@ def _copy_file_range(appender: Appender, source: int) -> None:
 
 def _sendfile(appender: Appender, source: int) -> None:
     appender.pass_to(lambda target, source, count: os.sendfile(target, source, None, count), source)
-
-
-def crc64_function() -> Callable[[bytes | memoryview, int], int]:
-    """The function that goes on with a CRC-64/XZ, which is OSS's: the data, and the CRC64 before it (0)."""
-    from anycrc import Model  # noqa: PLC0415 - 3 ms of start-up that most merges need not pay
-
-    calculate: Callable[[bytes | memoryview, int], int] = Model("CRC64-XZ").calc
-    return calculate
 
 
 _FS_IOC_FIEMAP = 0xC020660B

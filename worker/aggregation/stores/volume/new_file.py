@@ -14,8 +14,9 @@ from aggregation.errors import (
     UnavailableError,
     printable,
 )
+from aggregation.stores.checksum import crc64_function
 
-from . import fast_copy, mounts
+from . import mounts
 from .temporaries import Temporaries
 from .volume import Volume, sync_folder
 
@@ -149,7 +150,7 @@ class NewFile:
 
     def crc64(self) -> int:
         """The CRC64 of the file, read past this machine's cache where it can be."""
-        calculate = fast_copy.crc64_function()
+        calculate = crc64_function()
         found = 0
         try:
             with open(self._temporary, "rb", buffering=0) as file:
