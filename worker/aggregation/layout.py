@@ -159,6 +159,10 @@ class Temporary(NamedTuple):
 NAME_BYTES = 255
 """Bytes of a file's name, at most, on what Linux mounts."""
 
+STALE_SECONDS = 24 * 3600
+"""A temporary whose writer cannot be asked for is a leftover when nothing was written to it for so long: no
+join takes a day."""
+
 _MARK = "aggregation"
 _RUN = _MARK + os.urandom(4).hex()
 _SERIAL = itertools.count(1)

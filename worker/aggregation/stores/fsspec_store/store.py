@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from aggregation.errors import AggregationError, IntegrityError, MissingInputError
-from aggregation.layout import new_temporary, parse_temporary
+from aggregation.layout import STALE_SECONDS, new_temporary, parse_temporary
 from aggregation.location import Location
 from aggregation.scratch import folder as scratch_folder
 from aggregation.scratch import make_room, save
@@ -31,9 +31,6 @@ from .draft import Draft, WriteBrokeError, new_draft
 from .entries import entry_of
 
 Made = TypeVar("Made")
-
-STALE_SECONDS = 24 * 3600
-"""A temporary is a leftover after a day: nobody can ask whether its writer lives."""
 
 _LIST_FROM = 16
 """Sources from which on one listing of their folder costs less than a look-up of each."""

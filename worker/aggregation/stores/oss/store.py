@@ -24,7 +24,7 @@ from aggregation.errors import (
     RefusedError,
     UnavailableError,
 )
-from aggregation.layout import new_temporary, parse_temporary
+from aggregation.layout import STALE_SECONDS, new_temporary, parse_temporary
 from aggregation.location import Location
 from aggregation.scratch import folder, make_room, save
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
@@ -47,9 +47,6 @@ LIST_FROM = 100
 
 UPLOADS_AT_ONCE = 4
 """Uploaded parts in memory at a time; copies need none."""
-
-ABANDONED_SECONDS = 24 * 3600
-"""An upload or intermediate object is a leftover after a day: no join takes that long."""
 
 CRC = Model("CRC64-XZ")
 
@@ -237,7 +234,7 @@ class OssStorage:
         prefix = self._folder(folder)
 
         def is_leftover(key: str, since: float) -> bool:
-            aged = since < self.client.now() - ABANDONED_SECONDS
+            aged = since < self.client.now() - STALE_SECONDS
             return aged and parse_temporary(os.path.basename(key)) is not None
 
         with suppress(AggregationError):  # what cannot be swept now is there for the next run

@@ -8,12 +8,16 @@ from contextlib import suppress
 from errno import EEXIST, ENAMETOOLONG
 from typing import TypeVar
 
-from aggregation.layout import NAME_BYTES, Temporary, is_of_this_process, new_temporary, parse_temporary
+from aggregation.layout import (
+    NAME_BYTES,
+    STALE_SECONDS,
+    Temporary,
+    is_of_this_process,
+    new_temporary,
+    parse_temporary,
+)
 
 from .volume import Volume
-
-STALE_SECONDS = 24 * 3600
-"""A temporary whose writer cannot be asked for is a leftover when nothing was written to it for so long."""
 
 _SHORT_NAME_BYTES = 140
 """For file systems that hold shorter names: eCryptfs takes 143 bytes."""
