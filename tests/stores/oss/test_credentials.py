@@ -5,9 +5,11 @@ import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
+from identity_server import Asked, Reply, granted_by_metadata, granted_by_sts, identity_server, refused
 from oss_server import OssServer
 from scripts import Script
 
@@ -57,42 +59,56 @@ def test_sts_token(run: Script, server: OssServer, region: str) -> None:
 
 def test_ecs_ram_role(run: Script, server: OssServer) -> None:
     """The RAM role of an ECS instance, from its metadata service."""
-    variables = {
-        "OSS_ENDPOINT": server.endpoint,
-        "ALIBABA_CLOUD_ECS_METADATA": "demo-role",
-        "ALIBABA_CLOUD_ECS_METADATA_ENDPOINT": server.endpoint,
-    }
-    outcome = run("process.py", 0, 1, *ROOT, **variables)
-    assert outcome.returncode == 0, outcome.stderr
+
+    def answer(asked: Asked) -> Reply:
+        known = asked.path.endswith("/ram/security-credentials/demo-role")
+        return granted_by_metadata(server.issue_credentials()) if known else refused(404, "NotFound")
+
+    with identity_server(answer) as identity:
+        for role, code in (("demo-role", 0), ("no-such-role", 5)):
+            led = {"ALIBABA_CLOUD_ECS_METADATA": role, "ALIBABA_CLOUD_ECS_METADATA_ENDPOINT": identity.url}
+            outcome = run("process.py", 0, 1, *ROOT, OSS_ENDPOINT=server.endpoint, **led)
+            assert outcome.returncode == code, outcome.stderr
+            assert outcome.stderr.count("\n") == (code != 0)
     assert joined(server)
-    outcome = run("process.py", 0, 1, *ROOT, **{**variables, "ALIBABA_CLOUD_ECS_METADATA": "no-such-role"})
-    assert outcome.returncode == 5
-    assert outcome.stderr.count("\n") == 1
 
 
 def test_rrsa(run: Script, server: OssServer, tmp_path: Path) -> None:
     """RRSA: the pod's OIDC token is exchanged for temporary credentials; what STS refuses is error 5."""
     token = tmp_path / "oidc-token"
     token.write_text("the-oidc-token")
-    variables = {
-        "OSS_ENDPOINT": server.endpoint,
-        "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/worker",
-        "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "acs:ram::1:oidc-provider/ack-rrsa",
-        "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(token),
-        "ALIBABA_CLOUD_STS_ENDPOINT": server.endpoint,
+    asks = {
+        "Action": ["AssumeRoleWithOIDC"],
+        "RoleArn": ["acs:ram::1:role/worker"],
+        "OIDCProviderArn": ["acs:ram::1:oidc-provider/ack-rrsa"],
+        "OIDCToken": ["the-oidc-token"],
     }
-    outcome = run("process.py", 0, 1, *ROOT, **variables)
-    assert outcome.returncode == 0, outcome.stderr
-    assert joined(server)
-    for changes, code in [
-        ({"ALIBABA_CLOUD_OIDC_PROVIDER_ARN": ""}, 5),
-        ({"ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/no/token"}, 5),
-        ({"ALIBABA_CLOUD_STS_ENDPOINT": "http://127.0.0.1:9"}, 75),
-    ]:
-        outcome = run("process.py", 0, 1, *ROOT, "--timeout", 0.5, **{**variables, **changes})
-        assert outcome.returncode == code, outcome.stderr
-        assert outcome.stderr.count("\n") == 1
-        assert "the-oidc-token" not in outcome.stderr
+
+    def answer(asked: Asked) -> Reply:
+        said = parse_qs(asked.path.partition("?")[2]) | parse_qs(asked.body.decode())
+        whole = asks.items() <= said.items()
+        return granted_by_sts(server.issue_credentials()) if whole else refused(400, "MissingParameter")
+
+    with identity_server(answer) as identity:
+        variables = {
+            "OSS_ENDPOINT": server.endpoint,
+            "ALIBABA_CLOUD_ROLE_ARN": asks["RoleArn"][0],
+            "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": asks["OIDCProviderArn"][0],
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(token),
+            "ALIBABA_CLOUD_STS_ENDPOINT": identity.url,
+        }
+        outcome = run("process.py", 0, 1, *ROOT, **variables)
+        assert outcome.returncode == 0, outcome.stderr
+        assert joined(server)
+        for changes, code in [
+            ({"ALIBABA_CLOUD_OIDC_PROVIDER_ARN": ""}, 5),
+            ({"ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/no/token"}, 5),
+            ({"ALIBABA_CLOUD_STS_ENDPOINT": "http://127.0.0.1:9"}, 75),
+        ]:
+            outcome = run("process.py", 0, 1, *ROOT, "--timeout", 0.5, **{**variables, **changes})
+            assert outcome.returncode == code, outcome.stderr
+            assert outcome.stderr.count("\n") == 1
+            assert "the-oidc-token" not in outcome.stderr
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,8 @@ Another process reaches the same by JSON on the same port, unsigned and uncounte
     POST   /-/faults                 {"operation": "GetObject", "key": "l1/", "skip": 0, "times": 2,
                                       "action": {"kind": "answer", "status": 500, "code": "InternalError"}}
     GET    /-/faults                 the rules, and how often each applied; DELETE ends them
-    POST   /-/release                lets go what faults of the kind "hold" hold
     POST   /-/settings               {"latency": 0.02, "crc_on_copies": false, ...}: the fields of `Settings`
-    GET    /-/uploads?bucket=demo    the unfinished multipart uploads
     POST   /-/reset                  counters to zero, no faults
-
-Temporary credentials come from `/latest/meta-data/ram/security-credentials/`, as on an ECS instance, and from
-AssumeRoleWithOIDC, posted to `/`, as from STS.
 """
 
 from oss_server.counters import Counters, Ledger, Tally

@@ -82,12 +82,6 @@ def precondition_failed(condition: str) -> OssError:
     return OssError(412, "PreconditionFailed", message, Condition=condition)
 
 
-def file_already_exists(key: str) -> OssError:
-    """409: `x-oss-forbid-overwrite` met an existing object."""
-    message = "The object you specified already exists and can not be overwritten."
-    return OssError(409, "FileAlreadyExists", message, Key=key)
-
-
 def malformed_xml() -> OssError:
     """400: the body is not the XML document that the operation takes."""
     return OssError(400, "MalformedXML", "The XML you provided was not well-formed.")

@@ -100,7 +100,7 @@ class Call:
 
 Action = Answer | Instead | Delay | Reset | LoseAnswer | Truncate | OmitCrc | WrongCrc | Hold | Call
 
-# The names that the control endpoint takes; Call and Instead have none, functions and bytes cannot travel.
+# What the control endpoint takes: functions and bytes cannot travel, and nobody could release a Hold.
 ACTIONS: dict[str, Callable[..., Action]] = {
     "answer": Answer,
     "delay": Delay,
@@ -109,7 +109,6 @@ ACTIONS: dict[str, Callable[..., Action]] = {
     "truncate": Truncate,
     "omit-crc": OmitCrc,
     "wrong-crc": WrongCrc,
-    "hold": Hold,
 }
 
 
@@ -212,13 +211,6 @@ class Faults:
         """End all rules and release everything that they hold."""
         with self._lock:
             rules, self._rules = self._rules, []
-        for fault in rules:
-            fault.release()
-
-    def release(self) -> None:
-        """Release everything that is held; the rules stay in force and hold nothing more."""
-        with self._lock:
-            rules = list(self._rules)
         for fault in rules:
             fault.release()
 

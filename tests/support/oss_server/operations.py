@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
@@ -45,30 +45,18 @@ _KEPT_HEADERS = frozenset(
 )
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _COPY_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
-# fmt: off
-_UNSUPPORTED = frozenset([
-    "asyncFetch", "callback", "comp", "cors", "encryption", "inventory", "lifecycle", "link", "live",
-    "logging", "metaQuery", "policy", "qosInfo", "referer", "replication", "requestPayment",
-    "resourceGroup", "restore", "stat", "style", "symlink", "tagging", "transferAcceleration", "versioning",
-    "versions", "vod", "website", "worm", "x-oss-async-process", "x-oss-process",
-])
-# fmt: on
 _BUCKET_OPERATIONS = {
-    "PUT": [("acl", "PutBucketAcl"), ("", "PutBucket")],
     "GET": [
         ("bucketInfo", "GetBucketInfo"),
-        ("location", "GetBucketLocation"),
-        ("acl", "GetBucketAcl"),
         ("uploads", "ListMultipartUploads"),
         ("list-type", "ListObjectsV2"),
         ("", "ListObjects"),
     ],
     "POST": [("delete", "DeleteMultipleObjects")],
-    "DELETE": [("", "DeleteBucket")],
 }
 _OBJECT_OPERATIONS = {
-    "PUT": [("acl", "PutObjectAcl"), ("uploadId", "UploadPart"), ("", "PutObject")],
-    "GET": [("uploadId", "ListParts"), ("acl", "GetObjectAcl"), ("", "GetObject")],
+    "PUT": [("uploadId", "UploadPart"), ("", "PutObject")],
+    "GET": [("uploadId", "ListParts"), ("", "GetObject")],
     "HEAD": [("objectMeta", "GetObjectMeta"), ("", "HeadObject")],
     "POST": [
         ("append", "AppendObject"),
@@ -78,6 +66,21 @@ _OBJECT_OPERATIONS = {
     "DELETE": [("uploadId", "AbortMultipartUpload"), ("", "DeleteObject")],
 }
 _COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
+_BUCKET_TAGS = ("ExtranetEndpoint", "IntranetEndpoint", "Location", "StorageClass")
+# fmt: off
+_PARAMETERS = frozenset([
+    "append", "bucketInfo", "continuation-token", "delete", "delimiter", "encoding-type", "fetch-owner",
+    "key-marker", "list-type", "marker", "max-keys", "max-parts", "max-uploads", "objectMeta",
+    "part-number-marker", "partNumber", "position", "prefix", "start-after", "upload-id-marker", "uploadId",
+    "uploads",
+])
+# A condition that is ignored would let through what the service refuses.
+_CONDITIONS = frozenset([
+    "if-modified-since", "if-none-match", "if-unmodified-since", "x-oss-complete-all",
+    "x-oss-copy-source-if-modified-since", "x-oss-copy-source-if-none-match",
+    "x-oss-copy-source-if-unmodified-since", "x-oss-forbid-overwrite",
+])
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,7 @@ def classify(
     method: str, bucket: str, key: str, params: Mapping[str, str], headers: Mapping[str, str]
 ) -> str:
     """Return the name of the operation that a request asks for; empty for one that this server lacks."""
-    if not bucket:
-        return "ListBuckets" if method == "GET" else ""
-    if not _UNSUPPORTED.isdisjoint(params):
+    if not bucket or params.keys() - _PARAMETERS or _CONDITIONS & headers.keys():
         return ""
     table = _OBJECT_OPERATIONS if key else _BUCKET_OPERATIONS
     name = next((name for param, name in table.get(method, []) if not param or param in params), "")
@@ -134,19 +135,11 @@ def classify(
 class Service:
     """Carries out operations on a store. Signatures are checked before."""
 
-    def __init__(self, store: Store, settings: Settings, region: str) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
-        self._region = region
         self._handlers: dict[str, Callable[[Request], Response]] = {
-            "ListBuckets": self._list_buckets,
-            "PutBucket": self._put_bucket,
-            "PutBucketAcl": self._put_bucket,
-            "DeleteBucket": self._delete_bucket,
             "GetBucketInfo": self._get_bucket_info,
-            "GetBucketLocation": self._get_bucket_location,
-            "GetBucketAcl": self._get_acl,
-            "GetObjectAcl": self._get_acl,
             "ListObjects": self._list_objects,
             "ListObjectsV2": self._list_objects_v2,
             "DeleteMultipleObjects": self._delete_multiple_objects,
@@ -172,74 +165,19 @@ class Service:
         Raises:
             OssError: The answer is an error.
         """
-        handler = self._handlers.get(request.operation)
-        if handler is None:
-            raise errors.not_implemented(
-                f"{request.method} with {', '.join(request.params) or 'no parameters'}"
-            )
         if request.key:
             check_key(request.key)
-        return handler(request)
-
-    # Buckets
-
-    def _list_buckets(self, request: Request) -> Response:
-        prefix, marker = request.params.get("prefix", ""), request.params.get("marker", "")
-        limit = _number(request.params, "max-keys", 100, 1, 1000)
-        found = [b for b in self._store.buckets() if b.name.startswith(prefix) and b.name > marker]
-        page = found[:limit]
-        buckets = "".join(
-            f"<Bucket><CreationDate>{_iso(b.created)}</CreationDate>{self._endpoints()}"
-            f"<Location>oss-{self._region}</Location><Name>{b.name}</Name><Region>{self._region}</Region>"
-            "<StorageClass>Standard</StorageClass></Bucket>"
-            for b in page
-        )
-        paging = _tag("Prefix", prefix) + _tag("Marker", marker) + _tag("MaxKeys", str(limit))
-        if truncated := len(found) > limit:
-            paging += _tag("NextMarker", page[-1].name)
-        paging += _tag("IsTruncated", _bool(truncated))
-        return _document("ListAllMyBucketsResult", f"{_OWNER}{paging}<Buckets>{buckets}</Buckets>")
-
-    def _put_bucket(self, request: Request) -> Response:
-        if request.operation == "PutBucketAcl":
-            self._store.bucket(request.bucket)
-        request.read_document(_MAX_DOCUMENT)
-        self._store.create_bucket(request.bucket, request.headers.get("x-oss-acl", "private"))
-        return Response(headers={"Location": f"/{request.bucket}"})
-
-    def _delete_bucket(self, request: Request) -> Response:
-        self._store.delete_bucket(request.bucket)
-        return Response(204)
-
-    def _get_bucket_info(self, request: Request) -> Response:
-        bucket = self._store.bucket(request.bucket)
-        inner = (
-            f"<Bucket><CreationDate>{_iso(bucket.created)}</CreationDate>{self._endpoints()}"
-            f"<Location>oss-{self._region}</Location><Name>{bucket.name}</Name><StorageClass>Standard</StorageClass>"
-            f"{_OWNER}<AccessControlList><Grant>{escape(bucket.acl)}</Grant></AccessControlList></Bucket>"
-        )
-        return _document("BucketInfo", inner)
-
-    def _get_bucket_location(self, request: Request) -> Response:
-        self._store.bucket(request.bucket)
-        return _document("LocationConstraint", f"oss-{self._region}")
-
-    def _get_acl(self, request: Request) -> Response:
-        bucket = self._store.bucket(request.bucket)
-        if request.key:
-            self._store.get(request.bucket, request.key)
-        grant = "default" if request.key else bucket.acl
-        inner = f"{_OWNER}<AccessControlList><Grant>{escape(grant)}</Grant></AccessControlList>"
-        return _document("AccessControlPolicy", inner)
-
-    def _endpoints(self) -> str:
-        host = f"oss-{self._region}"
-        return (
-            f"<ExtranetEndpoint>{host}.aliyuncs.com</ExtranetEndpoint>"
-            f"<IntranetEndpoint>{host}-internal.aliyuncs.com</IntranetEndpoint>"
-        )
+        return self._handlers[request.operation](request)
 
     # Listings
+
+    def _get_bucket_info(self, request: Request) -> Response:
+        # ossfs asks only whether there is a bucket; oss2 wants to read all of this.
+        name = self._store.bucket(request.bucket).name
+        inner = "".join(_tag(tag, "-") for tag in _BUCKET_TAGS)
+        inner += f"<CreationDate>{_iso(0)}</CreationDate><Name>{name}</Name>{_OWNER}"
+        inner += "<AccessControlList><Grant>private</Grant></AccessControlList>"
+        return _document("BucketInfo", f"<Bucket>{inner}</Bucket>")
 
     def _list_objects(self, request: Request) -> Response:
         params = request.params
@@ -314,7 +252,7 @@ class Service:
         found = [part for _, part in sorted(upload.parts.items()) if part.number > marker]
         page, truncated = found[:limit], len(found) > limit
         inner = listing.encoding + _tag("Bucket", request.bucket) + listing.named("Key", request.key)
-        inner += _tag("UploadId", upload.id) + _tag("StorageClass", upload.storage_class)
+        inner += _tag("UploadId", upload.id) + _tag("StorageClass", "Standard")
         inner += _tag("PartNumberMarker", str(marker))
         inner += _tag("NextPartNumberMarker", str(page[-1].number if page else marker))
         inner += _tag("MaxParts", str(limit)) + _tag("IsTruncated", _bool(truncated))
@@ -333,7 +271,7 @@ class Service:
         intake = self._receive(request, self._settings.max_put)
         body, etag = intake.finish(), quoted_md5(intake.md5)
         stored = _new_object(request, body, etag, intake.crc, "Normal")
-        self._store.put(request.bucket, stored, forbid_overwrite=_forbids_overwrite(request))
+        self._store.put(request.bucket, stored)
         return Response(
             headers={"ETag": etag, CRC_HEADER: str(intake.crc), "Content-MD5": _base64(intake.md5)}
         )
@@ -354,11 +292,7 @@ class Service:
     def _get_object(self, request: Request) -> Response:
         stored = self._store.get(request.bucket, request.key)
         headers = _object_headers(stored)
-        for name in _KEPT_HEADERS:
-            if value := request.params.get(f"response-{name}"):
-                headers[name] = value
-        if not_modified := _check_conditions(request.headers, stored):
-            return not_modified
+        _check_match(request.headers, "if-match", stored)
         wanted = _wanted_range(request.headers, stored.size)
         if wanted is None:
             return Response(200, headers, content=stored.body, size=stored.size)
@@ -368,8 +302,7 @@ class Service:
 
     def _head_object(self, request: Request) -> Response:
         stored = self._store.get(request.bucket, request.key)
-        if not_modified := _check_conditions(request.headers, stored):
-            return not_modified
+        _check_match(request.headers, "if-match", stored)
         return Response(200, _object_headers(stored), content=stored.body, size=stored.size)
 
     def _get_object_meta(self, request: Request) -> Response:
@@ -410,9 +343,8 @@ class Service:
             kind="Normal",
             modified=time.time(),
             headers=_kept_headers(request.headers) if replace else source.headers,
-            storage_class=request.headers.get("x-oss-storage-class", "Standard"),
         )
-        self._store.put(request.bucket, stored, forbid_overwrite=_forbids_overwrite(request))
+        self._store.put(request.bucket, stored)
         headers = {"ETag": stored.etag} | _crc_header(stored.crc, shown=stored.crc_shown)
         inner = f"<LastModified>{_iso(stored.modified)}</LastModified><ETag>{escape(stored.etag)}</ETag>"
         return _document("CopyObjectResult", inner, headers)
@@ -425,8 +357,6 @@ class Service:
             request.key,
             time.time(),
             _kept_headers(request.headers),
-            request.headers.get("x-oss-storage-class", "Standard"),
-            _forbids_overwrite(request),
         )
         self._store.start_upload(request.bucket, upload)
         listing = _Listing(request.params)
@@ -465,20 +395,8 @@ class Service:
         return _document("CopyPartResult", inner, headers)
 
     def _complete_multipart_upload(self, request: Request) -> Response:
-        complete_all = request.headers.get("x-oss-complete-all", "").lower() == "yes"
-        document = self._read_document(request)
-        wanted = None
-        if not complete_all:
-            wanted = _parse_parts(document)
-        elif document:
-            raise errors.invalid_argument("The body must be empty.", "x-oss-complete-all", "yes")
-        stored = self._store.complete(
-            request.bucket,
-            request.key,
-            request.params["uploadId"],
-            wanted,
-            forbid_overwrite=_forbids_overwrite(request),
-        )
+        wanted = _parse_parts(self._read_document(request))
+        stored = self._store.complete(request.bucket, request.key, request.params["uploadId"], wanted)
         listing = _Listing(request.params)
         location = f"http://{request.headers.get('host', '')}/{request.bucket}/{quote(request.key)}"
         inner = listing.encoding + _tag("Location", location) + _tag("Bucket", request.bucket)
@@ -531,7 +449,7 @@ class Service:
                 "Copy Source must mention the source bucket and key.", "x-oss-copy-source", value
             )
         source = self._store.get(bucket, key)
-        _check_copy_conditions(request, source)
+        _check_match(request.headers, "x-oss-copy-source-if-match", source)
         return source
 
 
@@ -571,7 +489,7 @@ class _Listing:
                     f"<Contents>{self.named('Key', item.key)}"
                     f"<LastModified>{_iso(item.modified)}</LastModified><ETag>{escape(item.etag)}</ETag>"
                     f"<Type>{item.kind}</Type><Size>{size}</Size>"
-                    f"{_tag('StorageClass', item.storage_class)}{_OWNER if owner else ''}</Contents>"
+                    f"<StorageClass>Standard</StorageClass>{_OWNER if owner else ''}</Contents>"
                 )
             else:
                 parts.append(f"<CommonPrefixes>{self.named('Prefix', entry.name)}</CommonPrefixes>")
@@ -588,7 +506,6 @@ def _new_object(request: Request, body: Body, etag: str, crc: int, kind: str) ->
         kind=kind,
         modified=time.time(),
         headers=_kept_headers(request.headers),
-        storage_class=request.headers.get("x-oss-storage-class", "Standard"),
     )
 
 
@@ -603,7 +520,7 @@ def _object_headers(stored: StoredObject) -> dict[str, str]:
         "Last-Modified": formatdate(stored.modified, usegmt=True),
         "Accept-Ranges": "bytes",
         "x-oss-object-type": stored.kind,
-        "x-oss-storage-class": stored.storage_class,
+        "x-oss-storage-class": "Standard",
         **_crc_header(stored.crc, shown=stored.crc_shown),
         **stored.headers,
     }
@@ -614,10 +531,6 @@ def _object_headers(stored: StoredObject) -> dict[str, str]:
 
 def _crc_header(crc: int, *, shown: bool) -> dict[str, str]:
     return {CRC_HEADER: str(crc)} if shown else {}
-
-
-def _forbids_overwrite(request: Request) -> bool:
-    return request.headers.get("x-oss-forbid-overwrite", "").lower() == "true"
 
 
 def _wanted_range(headers: Mapping[str, str], size: int) -> tuple[int, int] | None:
@@ -660,41 +573,10 @@ def _copied_range(header: str | None, size: int) -> tuple[int, int]:
     return first, last - first + 1
 
 
-def _check_conditions(headers: Mapping[str, str], stored: StoredObject) -> Response | None:
-    if "if-match" in headers and not _matches(headers["if-match"], stored.etag):
-        raise errors.precondition_failed("If-Match")
-    if "if-unmodified-since" in headers and _changed_since(headers["if-unmodified-since"], stored):
-        raise errors.precondition_failed("If-Unmodified-Since")
-    unchanged = "if-none-match" in headers and _matches(headers["if-none-match"], stored.etag)
-    unchanged |= "if-modified-since" in headers and not _changed_since(headers["if-modified-since"], stored)
-    return Response(304, {"ETag": stored.etag}) if unchanged else None
-
-
-def _check_copy_conditions(request: Request, source: StoredObject) -> None:
-    headers, prefix = request.headers, "x-oss-copy-source-if-"
-    if (value := headers.get(prefix + "match")) is not None and not _matches(value, source.etag):
-        raise errors.precondition_failed(prefix + "match")
-    if (value := headers.get(prefix + "unmodified-since")) is not None and _changed_since(value, source):
-        raise errors.precondition_failed(prefix + "unmodified-since")
-    unchanged = (value := headers.get(prefix + "none-match")) is not None and _matches(value, source.etag)
-    unchanged |= (value := headers.get(prefix + "modified-since")) is not None and not _changed_since(
-        value, source
-    )
-    if unchanged and request.operation == "CopyObject":
-        raise OssError(304, "NotModified", "The source is not modified.")
-    if unchanged:  # documented for UploadPartCopy as 412, unlike CopyObject
-        raise errors.precondition_failed(prefix + "none-match")
-
-
-def _matches(header: str, etag: str) -> bool:
-    return header.strip().strip('"').upper() in (etag.strip('"'), "*")
-
-
-def _changed_since(header: str, stored: StoredObject) -> bool:
-    try:
-        return int(stored.modified) > parsedate_to_datetime(header).timestamp()
-    except (TypeError, ValueError):
-        return True
+def _check_match(headers: Mapping[str, str], name: str, stored: StoredObject) -> None:
+    wanted = headers.get(name)
+    if wanted is not None and wanted.strip().strip('"').upper() not in (stored.etag.strip('"'), "*"):
+        raise errors.precondition_failed(name)
 
 
 def _check_md5(headers: Mapping[str, str], digest: bytes) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 from oss_server.body import Body, Extent, Intake, Pattern, crc64
 from oss_server.counters import Counters, Ticket
-from oss_server.errors import OssError
+from oss_server.errors import OssError, not_implemented
 from oss_server.faults import (
     Answer,
     Call,
@@ -32,7 +32,6 @@ from oss_server.faults import (
     WrongCrc,
     fault_from_json,
 )
-from oss_server.identity import Identity, identity_operation
 from oss_server.operations import CRC_HEADER, Request, Response, Service, classify
 from oss_server.settings import Settings
 from oss_server.shaping import Shaper
@@ -55,7 +54,6 @@ class _Exchange:
 
     connection: Connection
     head: Head
-    path: str
     signed: Signed
     operation: str
     ticket: Ticket
@@ -94,7 +92,6 @@ class OssServer:
         *,
         access_key_id: str = ACCESS_KEY_ID,
         access_key_secret: str = ACCESS_KEY_SECRET,
-        security_token: str | None = None,
         region: str = REGION,
         directory: Path | None = None,
         port: int = 0,
@@ -106,7 +103,6 @@ class OssServer:
             buckets: Names of the buckets to begin with.
             access_key_id: The account that may sign.
             access_key_secret: Its secret.
-            security_token: If given, must come with every request of that account.
             region: For V4 signatures, such as `cn-hangzhou`.
             directory: Where bodies above 64 KiB are kept; None: memory. Nothing outlives the server.
             port: The port to listen on; 0 picks a free one.
@@ -121,14 +117,13 @@ class OssServer:
         self.region = region
         self.settings = settings or Settings()
         self.accounts = Accounts()
-        self.accounts.add(Account(access_key_id, access_key_secret, security_token))
+        self.accounts.add(Account(access_key_id, access_key_secret))
         self.faults = Faults()
         self.counters = Counters()
         self._store = Store(self.settings, directory)
         for bucket in buckets:
             self._store.create_bucket(bucket)
-        self._service = Service(self._store, self.settings, region)
-        self._identity = Identity(self.accounts, self.settings)
+        self._service = Service(self._store, self.settings)
         self._shaper = Shaper(self.settings)
         self._request_ids = itertools.count(int(time.time()) << 32)
         self._lock = threading.Lock()
@@ -277,19 +272,16 @@ class OssServer:
         return self._store.uploads(bucket)
 
     def issue_credentials(self) -> Account:
-        """Return temporary credentials, as the role endpoints issue them."""
-        return self._identity.issue()
+        """Return temporary credentials, valid for `Settings.credential_seconds` on the server's clock."""
+        return self.accounts.issue(self._now() + self.settings.credential_seconds)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that lead a client here."""
-        account = self.accounts.find(self.access_key_id)
-        token = account.security_token if account else None
         return {
             "OSS_ENDPOINT": self.endpoint,
             "OSS_REGION": self.region,
             "OSS_ACCESS_KEY_ID": self.access_key_id,
             "OSS_ACCESS_KEY_SECRET": self.access_key_secret,
-            **({"OSS_SESSION_TOKEN": token} if token else {}),
         }
 
     def _put(
@@ -341,7 +333,7 @@ class OssServer:
             while (head := connection.read_head()) is not None:
                 path, _, query = head.target.partition("?")
                 if path.startswith(_CONTROL):
-                    going = self._serve_control(connection, head, path, query)
+                    going = self._serve_control(connection, head, path)
                 else:
                     if not used:
                         used = True
@@ -361,9 +353,8 @@ class OssServer:
 
     def _serve_request(self, connection: Connection, head: Head, path: str, query: str) -> bool:
         params = dict(parse_qsl(query, keep_blank_values=True))
-        operation = identity_operation(head.method, path, params)
-        bucket, key = ("", "") if operation else self._split(head.headers.get("host", ""), path)
-        operation = operation or classify(head.method, bucket, key, params, head.headers)
+        bucket, key = self._split(head.headers.get("host", ""), path)
+        operation = classify(head.method, bucket, key, params, head.headers)
         signed = Signed(head.method, bucket, key, params, head.headers)
         ticket = self.counters.begin(claimed_key_id(signed), operation or "NotImplemented")
         try:
@@ -371,7 +362,6 @@ class OssServer:
             exchange = _Exchange(
                 connection,
                 head,
-                path,
                 signed,
                 operation,
                 ticket,
@@ -414,10 +404,9 @@ class OssServer:
 
     def _carry_out(self, exchange: _Exchange) -> Response:
         signed, operation = exchange.signed, exchange.operation
-        if identity_operation(signed.method, exchange.path, signed.params):
-            document = self._read_document(exchange, _MAX_DOCUMENT)
-            return self._identity.carry_out(operation, exchange.path, signed.params, document)
-        verify(signed, self.accounts, self.region, time.time() + self.settings.clock_offset)
+        if not operation:  # before the signature, of which V1 covers the parameters of served operations only
+            raise not_implemented(f"{signed.method} with {', '.join(signed.params) or 'these headers'}")
+        verify(signed, self.accounts, self.region, self._now())
         request = Request(
             signed.method,
             signed.bucket,
@@ -441,6 +430,9 @@ class OssServer:
             intake.took(count)
             exchange.ticket.received(count)
             self._shaper.take(count)
+
+    def _now(self) -> float:
+        return time.time() + self.settings.clock_offset
 
     # Faults
 
@@ -509,7 +501,7 @@ class OssServer:
         size = len(response.document) if response.content is None else response.size
         headers = {
             "Server": "AliyunOSS",
-            "Date": formatdate(time.time() + self.settings.clock_offset, usegmt=True),
+            "Date": formatdate(self._now(), usegmt=True),
             "Connection": "keep-alive" if keep_alive else "close",
             "x-oss-request-id": exchange.request_id,
             "Content-Length": str(size),
@@ -564,11 +556,11 @@ class OssServer:
 
     # Control
 
-    def _serve_control(self, connection: Connection, head: Head, path: str, query: str) -> bool:
+    def _serve_control(self, connection: Connection, head: Head, path: str) -> bool:
         try:
             text = connection.body(head).read_all(_MAX_DOCUMENT)
             value = json.loads(text) if text else {}
-            status, answer = self._control(head.method, path, dict(parse_qsl(query)), value)
+            status, answer = self._control(head.method, path, value)
         except (OssError, ValueError, TypeError) as err:
             status, answer = 400, {"error": str(err)}
         data = json.dumps(answer, indent=2).encode() + b"\n"
@@ -576,9 +568,7 @@ class OssServer:
         connection.send(response_head(status, headers) + data)
         return head.keep_alive
 
-    def _control(
-        self, method: str, path: str, params: Mapping[str, str], value: dict[str, Any]
-    ) -> tuple[int, Any]:
+    def _control(self, method: str, path: str, value: dict[str, Any]) -> tuple[int, Any]:
         command = f"{method} {path}"
         if command == "GET /-/counters":
             return 200, self.counters.as_json()
@@ -589,16 +579,11 @@ class OssServer:
             self.faults.add(fault_from_json(value))
         elif command == "DELETE /-/faults":
             self.faults.clear()
-        elif command == "POST /-/release":
-            self.faults.release()
         elif command == "POST /-/settings":
             self._change_settings(value)
-        elif command == "GET /-/uploads":
-            uploads = self._store.uploads(params.get("bucket", ""))
-            return 200, [{"id": u.id, "key": u.key, "parts": sorted(u.parts)} for u in uploads]
         if path == "/-/faults":
             return 200, self.faults.as_json()
-        if path in ("/-/settings", "/-/reset", "/-/release"):
+        if path in ("/-/settings", "/-/reset"):
             return 200, asdict(self.settings) if path == "/-/settings" else {}
         return 404, {"error": f"no {command}"}
 

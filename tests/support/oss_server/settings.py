@@ -19,7 +19,7 @@ class Settings:
         copy_appendable: Whether UploadPartCopy accepts an Appendable source; older documents say that it does
             not.
         clock_offset: Seconds by which the server's clock is ahead of this machine's.
-        credential_seconds: Lifetime of the temporary credentials that the role endpoints issue.
+        credential_seconds: Lifetime of the temporary credentials that `OssServer.issue_credentials` returns.
         bound_bucket: The bucket that every host name is bound to, as by a CNAME; empty: none.
         max_put: Largest PutObject, and largest object by AppendObject, in bytes.
         max_part: Largest part in bytes.

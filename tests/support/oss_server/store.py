@@ -38,7 +38,6 @@ class StoredObject:
         kind: `Normal`, `Multipart` or `Appendable`.
         modified: Unix time.
         headers: `content-type`, `x-oss-meta-…` and the other headers that come back with the object.
-        storage_class: `Standard` unless the writer said otherwise.
     """
 
     key: str
@@ -49,7 +48,6 @@ class StoredObject:
     kind: str
     modified: float
     headers: Mapping[str, str]
-    storage_class: str = "Standard"
 
     @property
     def size(self) -> int:
@@ -77,8 +75,6 @@ class Upload:
     key: str
     initiated: float
     headers: Mapping[str, str]
-    storage_class: str
-    forbid_overwrite: bool
     parts: dict[int, Part] = field(default_factory=dict)
 
 
@@ -87,8 +83,6 @@ class Bucket:
     """A bucket; `keys` holds the names of `objects` in order."""
 
     name: str
-    created: float
-    acl: str = "private"
     objects: dict[str, StoredObject] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     uploads: dict[str, Upload] = field(default_factory=dict)
@@ -149,8 +143,8 @@ class Store:
 
     # Buckets
 
-    def create_bucket(self, name: str, acl: str = "private") -> None:
-        """Create a bucket; one that exists gets the acl and keeps its objects.
+    def create_bucket(self, name: str) -> None:
+        """Create a bucket; one that exists keeps its objects.
 
         Raises:
             OssError: 400 InvalidBucketName.
@@ -158,20 +152,7 @@ class Store:
         if not _BUCKET_NAME.fullmatch(name):
             raise OssError(400, "InvalidBucketName", "The specified bucket is not valid.", BucketName=name)
         with self._lock:
-            self._buckets.setdefault(name, Bucket(name, time.time())).acl = acl
-
-    def delete_bucket(self, name: str) -> None:
-        """Delete an empty bucket.
-
-        Raises:
-            OssError: 404 NoSuchBucket; 409 BucketNotEmpty, also for unfinished uploads.
-        """
-        with self._lock:
-            bucket = self.bucket(name)
-            if bucket.objects or bucket.uploads:
-                message = "The bucket has objects or unfinished uploads. Please delete them first."
-                raise OssError(409, "BucketNotEmpty", message, BucketName=name)
-            del self._buckets[name]
+            self._buckets.setdefault(name, Bucket(name))
 
     def bucket(self, name: str) -> Bucket:
         """Return a bucket.
@@ -183,11 +164,6 @@ class Store:
         if bucket is None:
             raise errors.no_such_bucket(name)
         return bucket
-
-    def buckets(self) -> list[Bucket]:
-        """Return all buckets by name."""
-        with self._lock:
-            return [self._buckets[name] for name in sorted(self._buckets)]
 
     # Objects
 
@@ -203,18 +179,16 @@ class Store:
             raise errors.no_such_key(key)
         return stored
 
-    def put(self, bucket: str, stored: StoredObject, *, forbid_overwrite: bool = False) -> None:
-        """Publish an object.
+    def put(self, bucket: str, stored: StoredObject) -> None:
+        """Publish an object, in place of one of the same key.
 
         Raises:
-            OssError: 404 NoSuchBucket; 409 FileAlreadyExists.
+            OssError: 404 NoSuchBucket.
         """
         with self._lock:
             holder = self.bucket(bucket)
             if stored.key not in holder.objects:
                 insort(holder.keys, stored.key)
-            elif forbid_overwrite:
-                raise errors.file_already_exists(stored.key)
             holder.objects[stored.key] = stored
 
     def append(self, bucket: str, key: str, position: int, piece: StoredObject) -> StoredObject:
@@ -245,7 +219,6 @@ class Store:
                 kind="Appendable",
                 modified=time.time(),
                 headers=old.headers if old else piece.headers,
-                storage_class=old.storage_class if old else piece.storage_class,
             )
             self.put(bucket, stored)
             return stored
@@ -289,13 +262,10 @@ class Store:
         """Begin a multipart upload.
 
         Raises:
-            OssError: 404 NoSuchBucket; 409 FileAlreadyExists.
+            OssError: 404 NoSuchBucket.
         """
         with self._lock:
-            holder = self.bucket(bucket)
-            if upload.forbid_overwrite and upload.key in holder.objects:
-                raise errors.file_already_exists(upload.key)
-            holder.uploads[upload.id] = upload
+            self.bucket(bucket).uploads[upload.id] = upload
 
     def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
         """Return an unfinished upload.
@@ -342,22 +312,17 @@ class Store:
         bucket: str,
         key: str,
         upload_id: str,
-        wanted: list[tuple[int, str]] | None,
-        *,
-        forbid_overwrite: bool,
+        wanted: list[tuple[int, str]],
     ) -> StoredObject:
-        """Publish the named parts (number, ETag) as one object and end the upload; None takes all parts.
+        """Publish the named parts (number, ETag) as one object and end the upload.
 
         Raises:
-            OssError: 404 NoSuchBucket or NoSuchUpload; 400 InvalidPart, InvalidPartOrder or EntityTooSmall;
-                409 FileAlreadyExists. The upload then goes on.
+            OssError: 404 NoSuchBucket or NoSuchUpload; 400 InvalidPart, InvalidPartOrder or EntityTooSmall.
+                The upload then goes on.
         """
         with self._lock:
             upload = self.upload(bucket, key, upload_id)
-            if wanted is None:
-                parts = [upload.parts[number] for number in sorted(upload.parts)]
-            else:
-                parts = _chosen(upload, wanted)
+            parts = _chosen(upload, wanted)
             if not parts:
                 raise errors.malformed_xml()
             for part in parts[:-1]:
@@ -387,9 +352,8 @@ class Store:
                 kind="Multipart",
                 modified=time.time(),
                 headers=upload.headers,
-                storage_class=upload.storage_class,
             )
-            self.put(bucket, stored, forbid_overwrite=forbid_overwrite or upload.forbid_overwrite)
+            self.put(bucket, stored)
             del self.bucket(bucket).uploads[upload_id]
             return stored
 
