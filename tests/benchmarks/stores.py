@@ -35,6 +35,7 @@ SHAPES: dict[str, dict[str, float | None]] = {
     "unshaped": {"latency": 0.0, "bandwidth": None},
 }
 _BUCKET = "demo"
+SERVER = HERE.parent / "support" / "oss_server"
 
 
 class Server:
@@ -75,7 +76,7 @@ def oss_server(folder: Path) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(dir=folder) as objects, contextlib.ExitStack() as stack:
         serving = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, HERE.parent / "oss_server", "--directory", objects, "--bucket", _BUCKET],
+                [sys.executable, SERVER, "--directory", objects, "--bucket", _BUCKET],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
