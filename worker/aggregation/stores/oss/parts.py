@@ -17,9 +17,7 @@ PART_MAX = 5 * 1024**3
 """Bytes of any part."""
 
 PARTS_MAX = 10_000
-
-TOTAL_MAX = PARTS_MAX * PART_MAX
-"""Bytes of an object: 48.8 TB."""
+"""Parts of an object: with PART_MAX 48.8 TB in all."""
 
 COPY_SIZE = 1024**3
 """Bytes of a copied part, where that gives few enough parts: what the guides copy in one request."""
@@ -60,15 +58,6 @@ class Join(NamedTuple):
 
 
 Part = Copy | Upload | Join
-
-
-def part_size(part: Part) -> int:
-    """Bytes of a part."""
-    if isinstance(part, Copy):
-        return part.range.size
-    if isinstance(part, Upload):
-        return sum(piece.size for piece in part.ranges)
-    return sum(part_size(inner) for inner in part.parts)
 
 
 def copied_size(part: Part) -> int:
