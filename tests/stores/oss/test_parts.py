@@ -15,7 +15,7 @@ from aggregation.stores.oss.parts import (
     Join,
     Part,
     Range,
-    Upload,
+    Relay,
 )
 
 TOTAL_MAX = PARTS_MAX * PART_MAX
@@ -37,7 +37,7 @@ def ranges_of(part: Part) -> Iterator[Range]:
     match part:
         case Copy(piece):
             yield piece
-        case Upload(pieces):
+        case Relay(pieces):
             yield from pieces
         case Join(inner):
             for one in inner:
@@ -55,7 +55,7 @@ def check_limits(join: Join, copyable: list[bool], limit: int) -> None:
         match part:
             case Copy(piece):
                 assert copyable[piece.source]
-            case Upload():
+            case Relay():
                 assert size <= parts.UPLOAD_SIZE, "an uploaded part is held in memory"
             case Join():
                 check_limits(part, copyable, limit)
@@ -139,13 +139,13 @@ def test_large_sources_are_copied_whole() -> None:
 def test_a_short_run_borrows_from_its_neighbour() -> None:
     """Only the bytes that the minimum asks for are uploaded; a short last part needs none."""
     assert check([10, MIB, 20], [True] * 3).parts == (
-        Upload((Range(0, 0, 10), Range(1, 0, PART_MIN - 10))),
+        Relay((Range(0, 0, 10), Range(1, 0, PART_MIN - 10))),
         Copy(Range(1, PART_MIN - 10, MIB)),
-        Upload((Range(2, 0, 20),)),
+        Relay((Range(2, 0, 20),)),
     )
 
 
 def test_appendable_sources_are_uploaded() -> None:
     """What the service may refuse to copy goes through the worker, in parts that fit in memory."""
     join = check([10 * MIB, 10 * MIB], [False, True])
-    assert [type(part) for part in join.parts] == [Upload, Upload, Upload, Copy]
+    assert [type(part) for part in join.parts] == [Relay, Relay, Relay, Copy]

@@ -33,7 +33,7 @@ from .answers import (
     ServiceError,
 )
 from .credentials import Configuration
-from .listing import Item, Listed, Read, Upload
+from .listing import Item, Listed, ListedUpload, Read
 from .transport import PATIENCE, TRANSPORT_ERRORS, lasting, reason
 from .wire import Wire
 
@@ -225,35 +225,35 @@ class OssClient:
 
         began = time.time()
         try:
-            upload = self.call("InitiateMultipartUpload", key, send)
-            register(upload)
+            upload_id = self.call("InitiateMultipartUpload", key, send)
+            register(upload_id)
         except BaseException:
             if tries:
                 self._abort_strays(key, began, keep="")
             raise
         if tries > 1:
-            self._abort_strays(key, began, keep=upload)
-        return upload
+            self._abort_strays(key, began, keep=upload_id)
+        return upload_id
 
     def _abort_strays(self, key: str, began: float, keep: str) -> None:
         # A listing shows an upload's key and time only. One into this key since this very second is ours, or
         # of a run of the same step on another node. That run finds its upload gone and begins again, which
         # costs less than parts that nobody completes and somebody pays for.
         try:
-            for upload in self.uploads(key, cleaning=True):
+            for upload in self.list_uploads(key, cleaning=True):
                 since = began + self._wire.ahead - _TOLERANCE_SECONDS
                 if upload.key == key and upload.id != keep and upload.began >= since:
                     self.abort(key, upload.id)
         except AggregationError:  # a leftover that the bucket's lifecycle rule aborts
             stopping.leave(f"an upload to oss://{self.bucket_name}/{key}")
 
-    def upload_part(self, key: str, upload: str, number: int, data: bytes) -> tuple[str, int | None]:
+    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> tuple[str, int | None]:
         """Upload one part. Returns its ETag and the CRC64 that the service computed.
 
         Raises:
             NoSuchUploadError: the upload is gone.
         """
-        params = {"partNumber": str(number), "uploadId": upload}
+        params = {"partNumber": str(number), "uploadId": upload_id}
 
         def send() -> tuple[str, int | None]:
             with self._wire.exchange("PUT", key, params=params, data=data) as answer:
@@ -262,7 +262,7 @@ class OssClient:
         return self.call("UploadPart", key, send)
 
     def copy_part(
-        self, source: str, etag: str, start: int, end: int, key: str, upload: str, number: int
+        self, source: str, etag: str, start: int, end: int, key: str, upload_id: str, number: int
     ) -> tuple[str, int | None]:
         """Let the service copy bytes `start` to `end` (without it) of `source`, which must have that ETag.
 
@@ -272,7 +272,7 @@ class OssClient:
             ReplacedError: the source has another ETag now.
             NoSuchUploadError: the upload is gone.
         """
-        params = {"partNumber": str(number), "uploadId": upload}
+        params = {"partNumber": str(number), "uploadId": upload_id}
         headers = {
             "x-oss-copy-source": answers.copy_source(self.bucket_name, source),
             "x-oss-copy-source-range": f"bytes={start}-{end - 1}",
@@ -286,15 +286,17 @@ class OssClient:
 
         return self.call("UploadPartCopy", source, send, work=(end - start) / _COPY_RATE)
 
-    def part_checksums(self, key: str, upload: str) -> dict[int, int | None]:
+    def part_checksums(self, key: str, upload_id: str) -> dict[int, int | None]:
         """The CRC64 of each part that the service holds, by part number; None where it does not say."""
 
         def ask(params: Mapping[str, str], read: Read[Item]) -> Item:
-            return self._ask("ListParts", key, key, "ListPartsResult", {"uploadId": upload, **params}, read)
+            return self._ask(
+                "ListParts", key, key, "ListPartsResult", {"uploadId": upload_id, **params}, read
+            )
 
         return dict(listing.part_checksums(ask))
 
-    def complete(self, key: str, upload: str, etags: Sequence[str]) -> int | None:
+    def complete(self, key: str, upload_id: str, etags: Sequence[str]) -> int | None:
         """Publish the parts as the object. Returns its CRC64 where the service says it.
 
         Raises:
@@ -304,17 +306,17 @@ class OssClient:
         data = oss2.xml_utils.to_complete_upload_request(parts)
 
         def send() -> int | None:
-            with self._wire.exchange("POST", key, params={"uploadId": upload}, data=data) as answer:
+            with self._wire.exchange("POST", key, params={"uploadId": upload_id}, data=data) as answer:
                 found = answers.document(answer, "CompleteMultipartUploadResult").findtext("ETag")
                 answers.etag({"ETag": found or ""})
                 return answers.crc64(answer.headers)
 
         return self.call("CompleteMultipartUpload", key, send, work=len(parts) / _COMPLETE_RATE)
 
-    def abort(self, key: str, upload: str) -> None:
+    def abort(self, key: str, upload_id: str) -> None:
         """Drop a multipart upload and its parts. Idempotent."""
         with contextlib.suppress(NoSuchUploadError):
-            self._tell("AbortMultipartUpload", key, {"uploadId": upload})
+            self._tell("AbortMultipartUpload", key, {"uploadId": upload_id})
 
     def delete(self, key: str) -> None:
         """Delete an object that was made on the way. Idempotent."""
@@ -347,7 +349,9 @@ class OssClient:
 
         self.call("DeleteMultipleObjects", keys[0], send)
 
-    def uploads(self, prefix: str, delimiter: str = "", *, cleaning: bool = False) -> Iterator[Upload]:
+    def list_uploads(
+        self, prefix: str, delimiter: str = "", *, cleaning: bool = False
+    ) -> Iterator[ListedUpload]:
         """The unfinished uploads of keys that begin with `prefix`; with a `delimiter`, none in folders."""
 
         def ask(params: Mapping[str, str], read: Read[Item]) -> Item:

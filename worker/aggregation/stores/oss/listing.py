@@ -40,7 +40,7 @@ class Listed(NamedTuple):
     """Seconds since the epoch by the service's clock; 0 for a folder."""
 
 
-class Upload(NamedTuple):
+class ListedUpload(NamedTuple):
     """A multipart upload that was begun and neither completed nor aborted."""
 
     key: str
@@ -54,7 +54,7 @@ def objects(ask: Ask, prefix: str, delimiter: str) -> Iterator[Listed]:
     return _pages(ask, {"prefix": prefix, "delimiter": delimiter, "max-keys": str(PAGE)}, _objects)
 
 
-def uploads(ask: Ask, prefix: str, delimiter: str) -> Iterator[Upload]:
+def uploads(ask: Ask, prefix: str, delimiter: str) -> Iterator[ListedUpload]:
     """The unfinished uploads of keys that begin with `prefix` and have no delimiter after it."""
     return _pages(ask, {"prefix": prefix, "delimiter": delimiter, "max-uploads": str(PAGE)}, _uploads)
 
@@ -99,9 +99,9 @@ def _objects(page: ET.Element) -> tuple[list[Listed], dict[str, str]]:
     return found, {"marker": _name(page, page, "NextMarker", "")}
 
 
-def _uploads(page: ET.Element) -> tuple[list[Upload], dict[str, str]]:
+def _uploads(page: ET.Element) -> tuple[list[ListedUpload], dict[str, str]]:
     found = [
-        Upload(_name(page, item, "Key"), item.findtext("UploadId") or "", _time(item, "Initiated"))
+        ListedUpload(_name(page, item, "Key"), item.findtext("UploadId") or "", _time(item, "Initiated"))
         for item in page.iter("Upload")
     ]
     return found, {

@@ -45,8 +45,8 @@ class Copy(NamedTuple):
     range: Range
 
 
-class Upload(NamedTuple):
-    """A part that the worker downloads and uploads; also an object of its own, if it is all there is."""
+class Relay(NamedTuple):
+    """A part whose bytes pass through the worker: it downloads them and uploads them."""
 
     ranges: tuple[Range, ...]
 
@@ -57,14 +57,14 @@ class Join(NamedTuple):
     parts: tuple["Part", ...]
 
 
-Part = Copy | Upload | Join
+Part = Copy | Relay | Join
 
 
 def copied_size(part: Part) -> int:
     """Bytes of a part that do not pass through the worker."""
     if isinstance(part, Copy):
         return part.range.size
-    if isinstance(part, Upload):
+    if isinstance(part, Relay):
         return 0
     return sum(copied_size(inner) for inner in part.parts)
 
@@ -97,13 +97,13 @@ def _join(ranges: Sequence[Range], copyable: Sequence[bool], limit: int) -> Join
 def _parts(ranges: Sequence[Range], copyable: Sequence[bool], copy_size: int) -> list[Part]:
     """The ranges as parts, however many; every part but the last has PART_MIN to PART_MAX bytes."""
     parts: list[Part] = []
-    run: list[Range] = []  # what is to be uploaded next
+    gathered: list[Range] = []  # what is to be uploaded next
     held = 0
 
     def flush() -> None:
         nonlocal held
-        parts.append(Upload(tuple(run)))
-        run.clear()
+        parts.append(Relay(tuple(gathered)))
+        gathered.clear()
         held = 0
 
     for piece in ranges:
@@ -112,7 +112,7 @@ def _parts(ranges: Sequence[Range], copyable: Sequence[bool], copy_size: int) ->
             if held:
                 borrowed = max(0, PART_MIN - held)
                 if borrowed:
-                    run.append(Range(piece.source, piece.start, piece.start + borrowed))
+                    gathered.append(Range(piece.source, piece.start, piece.start + borrowed))
                 flush()
                 rest = Range(piece.source, piece.start + borrowed, piece.end)
             if rest.size >= PART_MIN:
@@ -120,11 +120,11 @@ def _parts(ranges: Sequence[Range], copyable: Sequence[bool], copy_size: int) ->
                 continue
         while held + rest.size >= UPLOAD_SIZE:
             cut = rest.start + UPLOAD_SIZE - held
-            run.append(Range(rest.source, rest.start, cut))
+            gathered.append(Range(rest.source, rest.start, cut))
             rest = Range(rest.source, cut, rest.end)
             flush()
         if rest.size:
-            run.append(rest)
+            gathered.append(rest)
             held += rest.size
     if held:
         flush()

@@ -26,7 +26,8 @@ from aggregation.errors import (
 )
 from aggregation.layout import STALE_SECONDS, new_temporary, parse_temporary
 from aggregation.location import Location
-from aggregation.scratch import folder, make_room, save
+from aggregation.scratch import folder as scratch_folder
+from aggregation.scratch import make_room, save
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
 from aggregation.stores.readahead import blocks, read_ahead
 
@@ -34,7 +35,7 @@ from . import parts
 from .answers import NoSuchUploadError, ObjectState, ReplacedError
 from .client import OssClient
 from .credentials import from_environment
-from .parts import Copy, Join, Part, Range, Upload
+from .parts import Copy, Join, Part, Range, Relay
 
 PUT_MAX = 8 * 1024**2
 """Bytes of a target that may be held in memory and written by one PUT."""
@@ -88,7 +89,7 @@ class OssStorage:
             parallel=settings.parallel,
             timeout=settings.timeout,
         )
-        self._uploads: dict[tuple[str, str], str] = {}  # tokens of those neither completed nor aborted
+        self._begun: dict[tuple[str, str], str] = {}  # tokens of those neither completed nor aborted
         self._intermediates: set[str] = set()
         self.uploading = threading.Semaphore(UPLOADS_AT_ONCE)
 
@@ -102,7 +103,7 @@ class OssStorage:
 
     def entries(self, folder: str) -> list[Entry]:
         """One listing, a request for each 1,000 objects; sizes and times come with it."""
-        prefix = self._folder(folder)
+        prefix = self._prefix_of(folder)
         found = []
         for listed in self.client.list(prefix):
             name = listed.key.removeprefix(prefix).removesuffix("/")
@@ -154,7 +155,7 @@ class OssStorage:
     def workplace(self, target: str, scratch: str | None) -> AbstractContextManager[str]:
         """A folder in `scratch`, or in the system's temporary folder."""
         del target
-        return folder(scratch)
+        return scratch_folder(scratch)
 
     def download(self, sources: Sequence[str], folder: str) -> list[str]:
         """By ranged GETs in parallel; each file's CRC64 is compared with the service's."""
@@ -201,7 +202,7 @@ class OssStorage:
         self, doing: str, descriptor: int, size: int, target: str, advance: Advance | None
     ) -> int:
         with _Assembly(self, doing, (), advance) as assembly:
-            return assembly.upload(self._key(target), descriptor, size)
+            return assembly.send_file(self._key(target), descriptor, size)
 
     def write(self, target: str, data: bytes) -> None:
         """One PUT."""
@@ -218,11 +219,11 @@ class OssStorage:
 
     def remove_tree(self, folder: str) -> None:
         """A listing and a deletion for each 1,000 objects; uploads into the folder are aborted."""
-        prefix = self._folder(folder)
+        prefix = self._prefix_of(folder)
         keys = (listed.key for listed in self.client.list(prefix, delimiter=""))
         self.client.delete_many(sorted(keys, key=lambda key: (-key.count("/"), key)))
         with suppress(AggregationError):  # the bucket's lifecycle rule is there for these
-            for upload in self.client.uploads(prefix):
+            for upload in self.client.list_uploads(prefix):
                 self.client.abort(upload.key, upload.id)
 
     def sweep(self, folder: str) -> None:
@@ -231,14 +232,14 @@ class OssStorage:
         The day is the service's. An upload into any other key is left to the bucket's lifecycle rule: nothing
         shows who began it.
         """
-        prefix = self._folder(folder)
+        prefix = self._prefix_of(folder)
 
         def is_leftover(key: str, since: float) -> bool:
             aged = since < self.client.now() - STALE_SECONDS
             return aged and parse_temporary(os.path.basename(key)) is not None
 
         with suppress(AggregationError):  # what cannot be swept now is there for the next run
-            for upload in self.client.uploads(f"{prefix}.", "/", cleaning=True):
+            for upload in self.client.list_uploads(f"{prefix}.", "/", cleaning=True):
                 if is_leftover(upload.key, upload.began):
                     self.client.abort(upload.key, upload.id)
             for listed in self.client.list(f"{prefix}."):
@@ -248,16 +249,16 @@ class OssStorage:
     def close(self) -> None:
         """Abort the uploads, and delete the intermediate objects, that an interruption left."""
         # Side by side: after a signal there are seconds for all of them.
-        list(read_ahead(lambda begun: self.abort(*begun), list(self._uploads), self.settings.parallel))
+        list(read_ahead(lambda begun: self.abort(*begun), list(self._begun), self.settings.parallel))
         list(read_ahead(self.drop, list(self._intermediates), self.settings.parallel))
         self.client.close()
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}{name}"
 
-    def _folder(self, name: str) -> str:
+    def _prefix_of(self, folder: str) -> str:
         """What the keys in a folder begin with; empty for the bucket itself."""
-        key = self._key(name).rstrip("/")
+        key = self._key(folder).rstrip("/")
         return f"{key}/" if key else ""
 
     def _concatenate(self, doing: str, names: Sequence[str], target: str, advance: Advance | None) -> Written:
@@ -291,7 +292,7 @@ class OssStorage:
         if join is None:
             return self._fetch_and_put(doing, sources, key, advance), True
         with _Assembly(self, doing, sources, advance) as assembly:
-            return assembly.run(key, join)
+            return assembly.make(key, join)
 
     def _make_verified(
         self, doing: str, sources: Sequence[Source], key: str, join: Join | None, advance: Advance | None
@@ -407,26 +408,26 @@ class OssStorage:
         """Begin a multipart upload that close() aborts unless it is completed."""
         token = _new_token()
 
-        def register(upload: str) -> None:
-            self._uploads[key, upload] = token
+        def register(upload_id: str) -> None:
+            self._begun[key, upload_id] = token
 
         return self.client.initiate(key, token, crc64, register)
 
-    def token(self, key: str, upload: str) -> str:
+    def token(self, key: str, upload_id: str) -> str:
         """The mark that the object of an upload has, and no other one."""
-        return self._uploads.get((key, upload), "")
+        return self._begun.get((key, upload_id), "")
 
-    def ended(self, key: str, upload: str) -> None:
+    def ended(self, key: str, upload_id: str) -> None:
         """Note that an upload was completed."""
-        self._uploads.pop((key, upload), None)
+        self._begun.pop((key, upload_id), None)
 
-    def abort(self, key: str, upload: str) -> None:
+    def abort(self, key: str, upload_id: str) -> None:
         """Drop an upload."""
         try:
-            self.client.abort(key, upload)
+            self.client.abort(key, upload_id)
         except AggregationError:  # a leftover that `sweep` aborts
             stopping.leave(f"an upload to oss://{self.client.bucket_name}/{key}")
-        self._uploads.pop((key, upload), None)
+        self._begun.pop((key, upload_id), None)
 
     def intermediate(self, key: str) -> str:
         """A name beside `key` for an object that close() deletes unless drop() did."""
@@ -499,7 +500,7 @@ class _Assembly:
         for key in self._intermediates:
             self._storage.drop(key)
 
-    def run(self, key: str, join: Join) -> tuple[int | None, bool]:
+    def make(self, key: str, join: Join) -> tuple[int | None, bool]:
         """Make the object. Returns its CRC64, as far as known, and whether it was compared."""
         found = self._assemble(key, join, combined((s.known_crc64, s.size) for s in self._sources))
         expected = combined((source.known_crc64, source.size) for source in self._sources)
@@ -511,14 +512,14 @@ class _Assembly:
         self._storage.see_published(self._doing, key, expected, found)
         return expected, found is not None
 
-    def upload(self, key: str, descriptor: int, size: int) -> int:
+    def send_file(self, key: str, descriptor: int, size: int) -> int:
         """Make the object of an open file's bytes. Returns their CRC64, which the service has too."""
         length = max(parts.UPLOAD_SIZE, -(-size // self._storage.settings.max_parts))
-        upload = self._storage.begin(key, None)
+        upload_id = self._storage.begin(key, None)
 
         def send(start: int) -> _Made:
             data = os.pread(descriptor, min(length, size - start), start)
-            return self._send(key, upload, start // length + 1, data)
+            return self._send(key, upload_id, start // length + 1, data)
 
         try:
             made = []
@@ -527,11 +528,11 @@ class _Assembly:
                 if self._advance is not None:
                     self._advance(part.size)
             crc64 = combined((part.crc64, part.size) for part in made)
-            reported = self._complete(key, upload, made, crc64)
+            reported = self._complete(key, upload_id, made, crc64)
         except BaseException:
-            self._storage.abort(key, upload)
+            self._storage.abort(key, upload_id)
             raise
-        self._storage.ended(key, upload)
+        self._storage.ended(key, upload_id)
         self._storage.see_published(self._doing, key, crc64, reported)
         return crc64 or 0
 
@@ -548,18 +549,18 @@ class _Assembly:
             for number, part in enumerate(join.parts, start=1)
             if isinstance(part, Join)
         }
-        upload = self._storage.begin(key, crc64)
+        upload_id = self._storage.begin(key, crc64)
         try:
-            made = self._make_parts(key, upload, join, inner, whole=whole)
-            found = self._parts_crc64(key, upload, made)
+            made = self._make_parts(key, upload_id, join, inner, whole=whole)
+            found = self._parts_crc64(key, upload_id, made)
             if whole:
                 # All sources have been seen by now, and nothing is published yet.
                 self._compare(combined((s.known_crc64, s.size) for s in self._sources), found)
-            reported = self._complete(key, upload, made, crc64)
+            reported = self._complete(key, upload_id, made, crc64)
         except BaseException:
-            self._storage.abort(key, upload)
+            self._storage.abort(key, upload_id)
             raise
-        self._storage.ended(key, upload)
+        self._storage.ended(key, upload_id)
         return found if found is not None else reported
 
     def _intermediate(self, key: str, join: Join) -> Source:
@@ -569,15 +570,15 @@ class _Assembly:
         return self._storage.state_of(self._doing, made)
 
     def _make_parts(
-        self, key: str, upload: str, join: Join, inner: dict[int, Source], *, whole: bool
+        self, key: str, upload_id: str, join: Join, inner: dict[int, Source], *, whole: bool
     ) -> list[_Made]:
         def make(number: int, part: Part) -> _Made:
-            if isinstance(part, Upload):
-                return self._upload(key, upload, number, part)
+            if isinstance(part, Relay):
+                return self._relay(key, upload_id, number, part)
             if isinstance(part, Copy):
                 source = self._with_state(part.range.source)
-                return self._copy(source, part.range.start, part.range.end, key, upload, number)
-            return self._copy(inner[number], 0, inner[number].size, key, upload, number)
+                return self._copy(source, part.range.start, part.range.end, key, upload_id, number)
+            return self._copy(inner[number], 0, inner[number].size, key, upload_id, number)
 
         futures = [self._parts.submit(make, number, part) for number, part in enumerate(join.parts, start=1)]
         for future in as_completed(futures):
@@ -586,17 +587,17 @@ class _Assembly:
                 self._advance(made.size)
         return [future.result() for future in futures]
 
-    def _copy(self, source: Source, start: int, end: int, key: str, upload: str, number: int) -> _Made:
+    def _copy(self, source: Source, start: int, end: int, key: str, upload_id: str, number: int) -> _Made:
         etag = source.state.etag if source.state else ""
-        made = self._client.copy_part(source.key, etag, start, end, key, upload, number)
+        made = self._client.copy_part(source.key, etag, start, end, key, upload_id, number)
         return _Made(*made, end - start)
 
-    def _upload(self, key: str, upload: str, number: int, part: Upload) -> _Made:
+    def _relay(self, key: str, upload_id: str, number: int, part: Relay) -> _Made:
         with self._storage.uploading:
-            return self._send(key, upload, number, b"".join(self._fetches.map(self._fetch, part.ranges)))
+            return self._send(key, upload_id, number, b"".join(self._fetches.map(self._fetch, part.ranges)))
 
-    def _send(self, key: str, upload: str, number: int, data: bytes) -> _Made:
-        etag, found = self._client.upload_part(key, upload, number, data)
+    def _send(self, key: str, upload_id: str, number: int, data: bytes) -> _Made:
+        etag, found = self._client.upload_part(key, upload_id, number, data)
         crc64 = int(CRC.calc(data))
         self._compare(crc64, found)
         return _Made(etag, crc64, len(data))
@@ -619,24 +620,24 @@ class _Assembly:
             self._sources[number] = source
         return source
 
-    def _parts_crc64(self, key: str, upload: str, made: Sequence[_Made]) -> int | None:
+    def _parts_crc64(self, key: str, upload_id: str, made: Sequence[_Made]) -> int | None:
         """The whole's CRC64 from its parts', asked for where the copies' answers did not tell."""
         found = combined((part.crc64, part.size) for part in made)
         if found is None:
-            listed = self._client.part_checksums(key, upload)
+            listed = self._client.part_checksums(key, upload_id)
             found = combined((listed.get(number), part.size) for number, part in enumerate(made, start=1))
         return found
 
-    def _complete(self, key: str, upload: str, made: Sequence[_Made], crc64: int | None) -> int | None:
+    def _complete(self, key: str, upload_id: str, made: Sequence[_Made], crc64: int | None) -> int | None:
         try:
-            return self._client.complete(key, upload, [part.etag for part in made])
+            return self._client.complete(key, upload_id, [part.etag for part in made])
         except (NoSuchUploadError, UnavailableError):
             # The answer to an earlier try may have been lost, or hidden by a proxy: then the object is there,
             # with our mark; or another run of the same step has put the same bytes there since.
             state = self._client.head(key)
             if state is None or state.size != sum(part.size for part in made):
                 raise
-            if state.token != self._storage.token(key, upload) and (crc64 is None or state.crc64 != crc64):
+            if state.token != self._storage.token(key, upload_id) and (crc64 is None or state.crc64 != crc64):
                 raise
             return state.crc64
 
