@@ -28,6 +28,7 @@ from workflows.expansion import Manifest, Pod, is_retried, load, merge
 sys.path.append(str(scripts.REPOSITORY))
 
 from manifests import generate
+from manifests.shapes import plan as plans
 
 BUCKET = ("--store", "oss", "--bucket", "my-bucket")
 
@@ -125,10 +126,10 @@ def test_every_shape_has_the_groups_of_the_trees_arithmetic(store: tuple[str, ..
         counts = widths(files, fan_in, levels, width)
         run = running(*shape, *store)
         assert [[told(pod) for pod in level] for level in run.levels()] == planned(counts, fan_in), shape
-        plan = generate.make_plan(files, fan_in, levels, width, pods)
+        plan = plans.make_plan(files, fan_in, levels, width, pods)
         parent, *children = run.workflows()
-        assert generate.node_count(plan.main_steps()) == parent.nodes(), shape
-        assert [generate.node_count([each]) for each in plan.children()] == [
+        assert plans.node_count(plan.main_steps()) == parent.nodes(), shape
+        assert [plans.node_count([each]) for each in plan.children()] == [
             child.nodes() for child in children
         ], shape
         assert bool(children) == (sum(counts[1:]) + 1 > pods and len(counts) > 1), shape
@@ -464,13 +465,13 @@ def test_a_plan_of_100_000_files_takes_no_time() -> None:
     started = time.process_time()
     written("--files", 100_000, "--dry-run")
     assert time.process_time() - started < 0.5
-    plan = generate.make_plan(100_000, 2, None, 8, 2000)
-    assert max(generate.node_count(plan.main_steps()), *map(node_count_of, plan.children())) < 5000
+    plan = plans.make_plan(100_000, 2, None, 8, 2000)
+    assert max(plans.node_count(plan.main_steps()), *map(node_count_of, plan.children())) < 5000
 
 
 def node_count_of(pods: int) -> int:
     """The nodes of a child workflow."""
-    return generate.node_count([pods])
+    return plans.node_count([pods])
 
 
 # Wrong usage

@@ -1,7 +1,7 @@
 """How a run of the whole tree looks on a terminal, in the manner of `argo get`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -38,6 +38,20 @@ class _Row(NamedTuple):
     message: str = ""
 
 
+def table(rows: Sequence[tuple[str, ...]], alignment: str) -> list[str]:
+    """The rows in columns as wide as their widest cell, a line each.
+
+    `alignment` has a `<` or `>` for each column; those beyond it are not padded.
+    """
+    columns = [(index, side, max(len(row[index]) for row in rows)) for index, side in enumerate(alignment)]
+    return [
+        "  ".join(
+            [*(f"{row[index]:{side}{width}}" for index, side, width in columns), *row[len(alignment) :]]
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def tree_lines(title: str, stages: list[Stage], seconds: float, *, unicode: bool) -> list[str]:
     """The stages and their steps, a line each, with durations; plain ASCII unless `unicode`."""
     lines = _UNICODE if unicode else _ASCII
@@ -47,12 +61,7 @@ def tree_lines(title: str, stages: list[Stage], seconds: float, *, unicode: bool
     ]
     for stage in stages:
         rows.extend(_stage_rows(stage, lines, final=stage is stages[-1]))
-    wide = max(len(row.step) for row in rows)
-    long = max(len(row.command) for row in rows)
-    return [
-        f"{row.step:<{wide}}  {row.command:<{long}}  {row.duration:>8}  {row.message}".rstrip()
-        for row in rows
-    ]
+    return table(rows, "<<>")
 
 
 def _stage_rows(stage: Stage, lines: _Lines, *, final: bool) -> Iterator[_Row]:
@@ -117,11 +126,7 @@ def plan_lines(shape: Shape, size: int | None) -> list[str]:
         by = f"process.py 0 {level} ... {last}" if merges > 1 else last
         rows.append((f"l{level}", str(width), str(merges), by))
     rows.append((f"l{len(widths)}", str(widths[-1]), "1", f"merge.py {widths[-1]}"))
-    columns = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [
-        f"{level:<{columns[0]}}  {files:>{columns[1]}}  {merges:>{columns[2]}}  {by}"
-        for level, files, merges, by in rows
-    ]
+    lines = table(rows, "<>>")
     lines.append(f"this tree: {sum(widths[1:]) + 1} merges, {_moved(len(widths), size)}")
     lines.append(f"flat, merge.py {shape.files} --level 1: 1 merge, {_moved(1, size)}")
     return lines
