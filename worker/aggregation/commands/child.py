@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TextIO
 
 from aggregation.errors import AggregationError, CommandFailedError, UnavailableError, from_os_error
+from aggregation.scratch import save
 
 from . import descendants, diagnosis
 from .labels import Labelled
@@ -80,7 +81,10 @@ def run(task: Task, look: Callable[[], object]) -> None:
             lines.start()
         if task.reads_stdin:
             feeder = _Feeder(task.doing, process, task.inputs)
-        is_whole = not task.writes_stdout or _receive(task, process, watch)
+        printed = _Printed(process, watch, _MOMENT_SECONDS)
+        if task.writes_stdout:
+            # Opened after the spawn: see command.join.
+            save(task.doing, task.output, printed)
         while process.returncode is None:
             watch()
             with suppress(subprocess.TimeoutExpired):
@@ -93,7 +97,7 @@ def run(task: Task, look: Callable[[], object]) -> None:
     if feeder is not None and feeder.failure is not None:
         raise feeder.failure
     _see_that_it_ended_well(task, process.returncode, kills)
-    if left or not is_whole:
+    if left or (task.writes_stdout and not printed.is_whole):
         who = "; ".join(map(str, left[:3])) or "it holds its standard output open"
         raise CommandFailedError(
             task.doing,
@@ -134,7 +138,7 @@ def _clear_up(
         if process.stdout is not None:
             process.stdout.close()
     if feeder is not None:
-        feeder.stop()
+        feeder.stop(_KILLED_SECONDS)
     if lines is not None:
         lines.close()
 
@@ -188,33 +192,37 @@ class _Starter(threading.Thread):
         return self.process
 
 
-def _receive(task: Task, process: "subprocess.Popen[bytes]", look: Callable[[], object]) -> bool:
-    """Write what the command prints to its output, a file that is opened after the spawn.
+class _Printed:
+    """What the command prints to its standard output, in blocks."""
 
-    Returns whether it came to its end: something that the command has left behind may keep the pipe open.
-    """
-    assert process.stdout is not None  # noqa: S101 - for the type checker
-    source = process.stdout.fileno()
-    poller = select.poll()  # select() knows no descriptor above 1,023
-    poller.register(source, select.POLLIN)
-    quiet_since = None
-    try:
-        with open(task.output, "xb", buffering=0) as file:
-            while True:
-                look()
-                if poller.poll(_POLL_SECONDS * 1000):
-                    block = memoryview(os.read(source, _BLOCK))
-                    if not block:
-                        return True
-                    while block:
-                        block = block[file.write(block) :]
-                    quiet_since = None
-                elif process.poll() is not None:
-                    quiet_since = quiet_since or time.monotonic()
-                    if time.monotonic() - quiet_since > _MOMENT_SECONDS:
-                        return False
-    except OSError as error:
-        raise from_os_error(error, task.doing, task.output, writing=True) from error
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", look: Callable[[], object], patience: float
+    ) -> None:
+        self._process = process
+        self._look = look
+        self._patience = patience  # seconds without output, once the command has ended
+        self.is_whole = False
+        """Whether it came to its end: something that the command has left behind may keep the pipe open."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        source = self._process.stdout.fileno()
+        poller = select.poll()  # select() knows no descriptor above 1,023
+        poller.register(source, select.POLLIN)
+        quiet_since = None
+        while True:
+            self._look()
+            if poller.poll(_POLL_SECONDS * 1000):
+                block = os.read(source, _BLOCK)
+                if not block:
+                    self.is_whole = True
+                    return
+                yield block
+                quiet_since = None
+            elif self._process.poll() is not None:
+                quiet_since = quiet_since or time.monotonic()
+                if time.monotonic() - quiet_since > self._patience:
+                    return
 
 
 def _end(process: "subprocess.Popen[bytes]", task: Task) -> None:
@@ -254,10 +262,13 @@ class _Feeder(threading.Thread):
         self._stopped = threading.Event()
         self.start()
 
-    def stop(self) -> None:
-        """End it where it still waits: a process that the command left behind may hold the pipe."""
+    def stop(self, patience: float) -> None:
+        """End it where it still waits: a process that the command left behind may hold the pipe.
+
+        Returns after `patience` seconds at the latest.
+        """
         self._stopped.set()
-        self.join(_KILLED_SECONDS)
+        self.join(patience)
 
     def run(self) -> None:
         """Write all, then close. A command that has read enough ends it without an error."""
