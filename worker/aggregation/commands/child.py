@@ -2,21 +2,21 @@
 
 import errno
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TextIO
 
-from aggregation.errors import AggregationError, CommandFailedError, UnavailableError, from_os_error
+from aggregation.errors import CommandFailedError, UnavailableError
 from aggregation.scratch import save
 
 from . import descendants, diagnosis
 from .labels import Labelled
+from .pipes import POLL_SECONDS, Feeder, Printed
 
 GRACE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL for a command that does not end: docker stop leaves the worker 10."""
@@ -28,9 +28,7 @@ _MOMENT_SECONDS = 0.5
 """How long what a command started may run on, once the command itself has ended well: a process substitution
 or the other end of a pipe is often about to end."""
 
-_POLL_SECONDS = 0.1
 _LOOK_SECONDS = 0.01
-_BLOCK = 256 * 1024
 
 _FORK_ERRORS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.ETXTBSY})
 """What keeps a program from starting for a while: too many processes, no memory, a file still written to."""
@@ -74,21 +72,21 @@ def run(task: Task, look: Callable[[], object]) -> None:
         stdout=subprocess.PIPE if task.writes_stdout else messages,
         stderr=messages,
     )
-    feeder: _Feeder | None = None
+    feeder: Feeder | None = None
     try:
         process = starter.wait(task)
         if lines is not None:
             lines.start()
         if task.reads_stdin:
-            feeder = _Feeder(task.doing, process, task.inputs)
-        printed = _Printed(process, watch, _MOMENT_SECONDS)
+            feeder = Feeder(task.doing, process, task.inputs)
+        printed = Printed(process, watch, _MOMENT_SECONDS)
         if task.writes_stdout:
             # Opened after the spawn: see command.join.
             save(task.doing, task.output, printed)
         while process.returncode is None:
             watch()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_POLL_SECONDS)
+                process.wait(POLL_SECONDS)
         left = [] if process.returncode else _still_running(process, task, look)
         if lines is not None:
             lines.wait(look)
@@ -131,7 +129,7 @@ def _left_by(process: "subprocess.Popen[bytes]", task: Task) -> list[descendants
 
 
 def _clear_up(
-    process: "subprocess.Popen[bytes] | None", task: Task, feeder: "_Feeder | None", lines: Labelled | None
+    process: "subprocess.Popen[bytes] | None", task: Task, feeder: "Feeder | None", lines: Labelled | None
 ) -> None:
     if process is not None:
         _end(process, task)
@@ -192,39 +190,6 @@ class _Starter(threading.Thread):
         return self.process
 
 
-class _Printed:
-    """What the command prints to its standard output, in blocks."""
-
-    def __init__(
-        self, process: "subprocess.Popen[bytes]", look: Callable[[], object], patience: float
-    ) -> None:
-        self._process = process
-        self._look = look
-        self._patience = patience  # seconds without output, once the command has ended
-        self.is_whole = False
-        """Whether it came to its end: something that the command has left behind may keep the pipe open."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        assert self._process.stdout is not None  # noqa: S101 - for the type checker
-        source = self._process.stdout.fileno()
-        poller = select.poll()  # select() knows no descriptor above 1,023
-        poller.register(source, select.POLLIN)
-        quiet_since = None
-        while True:
-            self._look()
-            if poller.poll(_POLL_SECONDS * 1000):
-                block = os.read(source, _BLOCK)
-                if not block:
-                    self.is_whole = True
-                    return
-                yield block
-                quiet_since = None
-            elif self._process.poll() is not None:
-                quiet_since = quiet_since or time.monotonic()
-                if time.monotonic() - quiet_since > self._patience:
-                    return
-
-
 def _end(process: "subprocess.Popen[bytes]", task: Task) -> None:
     """End the command and all that it has started: SIGTERM, and SIGKILL after the grace period."""
     for signum, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, _KILLED_SECONDS)):
@@ -248,66 +213,3 @@ def _tell(pid: int, signum: signal.Signals) -> None:
     for number in (signum, signal.SIGCONT):  # what is stopped hears of it only once it goes on
         with suppress(OSError):
             os.kill(pid, number)
-
-
-class _Feeder(threading.Thread):
-    """Writes the inputs, one after the other, to the command's standard input."""
-
-    def __init__(self, doing: str, process: "subprocess.Popen[bytes]", inputs: Sequence[str]) -> None:
-        super().__init__(name="feeder", daemon=True)
-        self._doing = doing
-        self._process = process
-        self._inputs = inputs
-        self.failure: AggregationError | None = None
-        self._stopped = threading.Event()
-        self.start()
-
-    def stop(self, patience: float) -> None:
-        """End it where it still waits: a process that the command left behind may hold the pipe.
-
-        Returns after `patience` seconds at the latest.
-        """
-        self._stopped.set()
-        self.join(patience)
-
-    def run(self) -> None:
-        """Write all, then close. A command that has read enough ends it without an error."""
-        assert self._process.stdin is not None  # noqa: S101 - for the type checker
-        try:
-            pipe = self._process.stdin.fileno()
-            os.set_blocking(pipe, False)
-            self._write_all(pipe)
-        finally:
-            with suppress(OSError):
-                self._process.stdin.close()  # here and nowhere else: the number could be another file's
-
-    def _write_all(self, pipe: int) -> None:
-        poller = select.poll()
-        poller.register(pipe, select.POLLOUT)
-        for path in self._inputs:
-            try:
-                source = os.open(path, os.O_RDONLY)
-            except OSError as error:
-                self._fail(error, path)
-                return
-            try:
-                while block := memoryview(os.read(source, _BLOCK)):
-                    while block:
-                        if self._stopped.is_set():
-                            return
-                        if poller.poll(_POLL_SECONDS * 1000):
-                            block = block[os.write(pipe, block) :]
-            except BrokenPipeError:
-                return
-            except OSError as error:
-                self._fail(error, path)
-                return
-            finally:
-                os.close(source)
-
-    def _fail(self, error: OSError, path: str) -> None:
-        self.failure = from_os_error(error, self._doing, path, writing=False)
-        # Joined inputs that are not whole must not make a target.
-        self._process.kill()
-        with suppress(OSError):
-            os.killpg(self._process.pid, signal.SIGKILL)
