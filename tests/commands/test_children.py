@@ -428,11 +428,12 @@ def test_no_folder_for_temporary_files(root: Path, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_mount_that_goes_away_under_the_command(run: Script, root: Path) -> None:
-    """The command's failure is then the mount's: 75, which is tried again."""
+@pytest.mark.parametrize("text", ["exit 3", "cat > /dev/null"])
+def test_a_mount_that_goes_away_under_the_command(run: Script, root: Path, text: str) -> None:
+    """The failure, the command's or that of reading for it, is then the mount's: 75, which is tried again."""
     with mounted(root, "-t", "tmpfs", "none"):
-        write_level(root, 1, [b"a", b"b"])
-        outcome = run("process.py", 0, 1, "--command", shell(f"umount -l {root}; exit 3", "{output}"))
+        write_level(root, 1, [b"a" * 2**20, b"b"])  # more than a pipe holds, so that 1.txt is opened later
+        outcome = run("process.py", 0, 1, "--command", shell(f"umount -l {root}; {text}", "{output}"))
         mounts = Path("/proc/mounts").read_text()
         if str(root) not in mounts:  # for the umount at the end
             subprocess.run(["mount", "-t", "tmpfs", "none", str(root)], check=True)

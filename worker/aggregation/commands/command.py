@@ -16,7 +16,13 @@ from contextlib import suppress
 from errno import ENOENT, ENOTDIR
 from typing import NamedTuple
 
-from aggregation.errors import CommandFailedError, UnavailableError, from_os_error, printable
+from aggregation.errors import (
+    CommandFailedError,
+    MissingInputError,
+    UnavailableError,
+    from_os_error,
+    printable,
+)
 from aggregation.stores.promise import Advance, Storage, Written, describe
 
 from . import child
@@ -146,7 +152,7 @@ def join(
         try:
             child.run(task, lambda: advance(0) if advance else None)
             _see_what_it_made(doing, command, output)
-        except CommandFailedError:
+        except (CommandFailedError, MissingInputError):  # the other one where the inputs go to standard input
             _see_that_the_volume_is_there(doing, [*inputs[:1], os.path.dirname(path)])
             raise
         _tell_of_side_files(command, target, folder, {os.path.basename(output), os.path.basename(fetched)})
