@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from aggregation.stores.promise import Entry, Storage
 
+from . import host
 from .errors import WrongUsageError
 from .layout import RUNS, Layout
 
@@ -167,21 +168,18 @@ def done_before(storage: Storage, layout: Layout, mark: Mark, output: str) -> En
 def _writer() -> str:
     """This process, as no other one is called on this machine."""
     pid = os.getpid()
-    return f"{_machine()} {pid} {_start(pid)}"
+    return f"{host.name_for_pids()} {pid} {_start(pid)}"
 
 
 def _is_at_work(writer: str) -> bool:
     machine, _, rest = writer.partition(" ")
     pid, _, start = rest.partition(" ")
-    return machine == _machine() and pid.isdigit() and int(pid) != os.getpid() and _start(int(pid)) == start
-
-
-def _machine() -> str:
-    """This host and PID namespace: process numbers mean the same thing only within both."""
-    namespace = 0
-    with suppress(OSError):
-        namespace = os.stat("/proc/self/ns/pid").st_ino
-    return f"{os.uname().nodename.replace(' ', '-')}/{namespace}"
+    return (
+        machine == host.name_for_pids()
+        and pid.isdigit()
+        and int(pid) != os.getpid()
+        and _start(int(pid)) == start
+    )
 
 
 def _start(pid: int) -> str:

@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from . import host
+
 RUNS = "runs"
 """Under the root: a folder for each run that has a name."""
 
@@ -179,6 +181,12 @@ def new_temporary(target: str, host: str, room: int = NAME_BYTES) -> Temporary:
         return temporary
     label = os.fsencode(target)[: max(len(os.fsencode(target)) - beyond, 1)].decode("utf-8", "ignore")
     return temporary._replace(target=label or "_")
+
+
+def temporary_beside(target: str) -> str:
+    """The name of a new temporary in its target's folder, where only the host tells whose it is."""
+    folder, name = os.path.split(target)
+    return os.path.join(folder, new_temporary(name, host.name()).name())
 
 
 def is_of_this_process(temporary: Temporary) -> bool:

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from aggregation.errors import AggregationError, IntegrityError, MissingInputError
-from aggregation.layout import STALE_SECONDS, new_temporary, parse_temporary
+from aggregation.layout import STALE_SECONDS, parse_temporary, temporary_beside
 from aggregation.location import Location
 from aggregation.scratch import folder as scratch_folder
 from aggregation.scratch import make_room, save
@@ -324,9 +324,8 @@ class FsspecStorage:
         started = time.perf_counter()
         calculate = crc64_function()
         written = crc64 = 0
-        folder, name = os.path.split(target)
-        temporary = os.path.join(folder, new_temporary(name, os.uname().nodename.replace(".", "-")).name())
-        draft = new_draft(self._calls, doing, self._key(temporary), self._key(target), size)
+        temporary = self._key(temporary_beside(target))
+        draft = new_draft(self._calls, doing, temporary, self._key(target), size)
         self._drafts.add(draft)
         try:
             for data in stream:

@@ -24,7 +24,7 @@ from aggregation.errors import (
     RefusedError,
     UnavailableError,
 )
-from aggregation.layout import STALE_SECONDS, new_temporary, parse_temporary
+from aggregation.layout import STALE_SECONDS, parse_temporary, temporary_beside
 from aggregation.location import Location
 from aggregation.scratch import folder as scratch_folder
 from aggregation.scratch import make_room, save
@@ -431,8 +431,7 @@ class OssStorage:
 
     def intermediate(self, key: str) -> str:
         """A name beside `key` for an object that close() deletes unless drop() did."""
-        folder, name = os.path.split(key)
-        made = os.path.join(folder, new_temporary(name, os.uname().nodename.replace(".", "-")).name())
+        made = temporary_beside(key)
         self._intermediates.add(made)
         return made
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from errno import EEXIST, ENAMETOOLONG
 from typing import TypeVar
 
+from aggregation import host
 from aggregation.layout import (
     NAME_BYTES,
     STALE_SECONDS,
@@ -32,7 +33,7 @@ class Temporaries:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
-        self._host = _host()
+        self._host = host.name_for_pids()
         self._writing: set[str] = set()  # paths of this process's temporaries, as long as they may exist
         self._found: dict[str, dict[str, list[tuple[str, Temporary]]]] = {}  # by folder and target's name
         self._ahead: float | None = None
@@ -175,12 +176,3 @@ def _last_written(path: str) -> float:
         return max(status.st_mtime, *(_last_written(entry.path) for entry in os.scandir(path)), 0)
     except OSError:
         return float("inf")
-
-
-def _host() -> str:
-    """This host and PID namespace: process numbers mean the same thing only within both."""
-    try:
-        namespace = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        namespace = 0
-    return f"{os.uname().nodename[:64].replace('.', '-')}-{namespace}"
