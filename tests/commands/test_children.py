@@ -448,9 +448,13 @@ def test_the_limit_of_open_files_is_raised(root: Path) -> None:
     """To the hard limit for the worker, and not for its command, which may use select()."""
     write_level(root, 1, [b"a", b"b"])
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    report = "sh -c 'grep open.files /proc/$PPID/limits; ulimit -Sn; ulimit -Hn'"
+    # The worker's own limit is low until its child has started: the child looks until it is not.
+    until = "until ! grep -q 'open files *100 ' /proc/$PPID/limits; do sleep 0.01; done"
+    report = shlex.join(["sh", "-c", f"{until}; grep open.files /proc/$PPID/limits; ulimit -Sn; ulimit -Hn"])
     line = shlex.join(command("process.py", 0, 1, "--root", str(root), "--command", report))
-    done = subprocess.run(["bash", "-c", f"ulimit -Sn 100; {line}"], env=environment(), check=False)
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -Sn 100; {line}"], env=environment(), check=False, timeout=60
+    )
     assert done.returncode == 0
     ours, soft, theirs = (root / "l2/0.txt").read_text().splitlines()
     assert ours.split()[3:5] == [str(hard), str(hard)]
