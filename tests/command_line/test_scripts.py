@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -209,7 +210,7 @@ def test_numbers_of_any_size(run: Script, root: Path, number: str) -> None:
 
 
 def test_the_summary_line(run: Script, root: Path) -> None:
-    """A line on stdout says what was joined into what: files, bytes, CRC64, the way, seconds."""
+    """A line on stdout says what was joined into what: files, size, CRC64 if computed, the way, seconds."""
     write_level(root, 1, [b"1234", b"56789"])
     outcome = run("process.py", 0, 1, "--checksum")
     assert outcome.stderr == ""
@@ -218,7 +219,10 @@ def test_the_summary_line(run: Script, root: Path) -> None:
         "process.py: l1/0.txt + l1/1.txt -> l2/0.txt: 2 files, 9 bytes, CRC64 11051210869376104954, streamed"
     )
     assert float(seconds.removesuffix(" s\n")) >= 0
-    assert "CRC64 not computed" in run("process.py", 0, 1).stdout
+    assert ": 2 files, 9 bytes, streamed, " in run("process.py", 0, 1).stdout
+    assert "CRC64 11051210869376104954 verified, streamed, " in run("process.py", 0, 1, "--verify").stdout
+    write_level(root, 1, [bytes(1 << 20), bytes(1 << 19)])
+    assert re.search(r": 2 files, 1\.5 MiB, [\d.]+ [KMG]iB/s, ", run("process.py", 0, 1).stdout)
 
 
 def test_the_summary_as_json(run: Script, root: Path, tmp_path: Path) -> None:

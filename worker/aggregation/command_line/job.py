@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from aggregation import units
 from aggregation.errors import AggregationError, from_os_error
 from aggregation.layout import Layout
 from aggregation.location import Location
@@ -120,14 +121,18 @@ def summary_fields(done: Done) -> dict[str, object]:
 
 
 def summary_line(done: Done) -> str:
-    """The summary for a person."""
+    """The summary for a person: what is not known is left out."""
     written = done.written
-    crc64 = "CRC64 not computed" if written.crc64 is None else f"CRC64 {written.crc64}"
+    verified = {None: "", True: "verified", False: "unverified"}[written.verified]
+    crc64 = "" if written.crc64 is None else f"CRC64 {written.crc64}"
+    parts = [
+        f"{done.files} {'file' if done.files == 1 else 'files'}",
+        units.size(written.size),
+        units.rate(written.size, written.seconds),
+        f"{crc64} {verified}".strip(),
+        written.moved,
+        f"{written.requests} requests" if written.requests else "",
+        f"{written.seconds:.3f} s",
+    ]
     arrow = f"{done.source} -> {done.target}" if done.source else done.target
-    requests = f", {written.requests} requests" if written.requests else ""
-    verified = {None: "", True: " verified", False: " unverified"}[written.verified]
-    return (
-        f"{arrow}: {done.files} {'file' if done.files == 1 else 'files'}, {written.size} bytes, "
-        f"{crc64}{verified}, "
-        f"{written.moved}{requests}, {written.seconds:.3f} s"
-    )
+    return f"{arrow}: {', '.join(filter(None, parts))}"
