@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from aggregation.errors import ConfigurationError
-from aggregation.stores.oss import roles
+from aggregation.stores.oss import role_answers, roles
 from aggregation.stores.oss.transport import UnansweredError
 from identity_server import (
     Asked,
@@ -43,10 +43,10 @@ class Service(NamedTuple):
     """One of the two services: its table, how it grants, how the worker is led to it."""
 
     name: str
-    table: tuple[roles.Row, ...]
+    table: tuple[role_answers.Row, ...]
     granted: Callable[[Account], Reply]
     led: Callable[[Path, str], dict[str, str]]
-    fetch: Callable[[], roles.Temporary]
+    fetch: Callable[[], role_answers.Temporary]
 
 
 def led_to_sts(folder: Path, url: str) -> dict[str, str]:
@@ -66,18 +66,20 @@ def led_to_metadata(_: Path, url: str) -> dict[str, str]:
     return {"ALIBABA_CLOUD_ECS_METADATA": "demo-role", "ALIBABA_CLOUD_ECS_METADATA_ENDPOINT": url}
 
 
-def ask_sts() -> roles.Temporary:
+def ask_sts() -> role_answers.Temporary:
     """What a worker does that is led to STS."""
     return roles.assume_role("testing", "the-role", os.environ["ALIBABA_CLOUD_OIDC_TOKEN_FILE"])
 
 
-def ask_metadata() -> roles.Temporary:
+def ask_metadata() -> role_answers.Temporary:
     """What a worker does that is led to the metadata service."""
     return roles.ask_metadata("testing", "demo-role")
 
 
-STS = Service("STS", roles.STS_ANSWERS, granted_by_sts, led_to_sts, ask_sts)
-METADATA = Service("metadata", roles.METADATA_ANSWERS, granted_by_metadata, led_to_metadata, ask_metadata)
+STS = Service("STS", role_answers.STS_ANSWERS, granted_by_sts, led_to_sts, ask_sts)
+METADATA = Service(
+    "metadata", role_answers.METADATA_ANSWERS, granted_by_metadata, led_to_metadata, ask_metadata
+)
 
 LATER, WRONG = 75, 5
 ROWS: list[tuple[Service, Reply, int]] = [

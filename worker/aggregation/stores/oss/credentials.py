@@ -16,7 +16,8 @@ from aggregation.errors import ConfigurationError
 
 from . import endpoint
 from .endpoint import Endpoint
-from .roles import RoleProvider, ask_metadata, assume_role
+from .renewal import RoleProvider
+from .roles import ask_metadata, assume_role
 
 _SETTLE = (
     "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET (OSS_SESSION_TOKEN too for an STS token), "

@@ -1,0 +1,176 @@
+"""What STS and the metadata service answer when they are asked for a role's credentials.
+
+What an answer means is in a table each; whatever is tried again is tried again by the one layer that does,
+the client's.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import requests
+from oss2.credentials import Credentials
+
+from aggregation import masking
+from aggregation.errors import ConfigurationError
+
+from .transport import PATIENCE, TRANSPORT_ERRORS, UnansweredError, lasting, reason
+
+SENDABLE = re.compile("[!-~]+")
+"""What may stand in a header."""
+
+
+class Row(NamedTuple):
+    """What an answer means. The first row of a table that fits it holds."""
+
+    status: range
+    code: str
+    """A pattern for the whole of the answer's code."""
+    retried: bool
+    source: str
+    """Where that is written, or why it is so."""
+
+
+_ANY = ".*"
+_REDIRECT = Row(range(300, 400), _ANY, retried=False, source="credentials and tokens are for one host only")
+_SERVER = (
+    Row(range(408, 409), _ANY, retried=True, source="HTTP: the request came too slowly"),
+    Row(range(429, 430), _ANY, retried=True, source="HTTP: too many requests"),
+    Row(range(500, 600), _ANY, retried=True, source="HTTP: the server's fault, or a gateway's"),
+)
+
+STS_ANSWERS = (
+    _REDIRECT,
+    *_SERVER,
+    Row(
+        range(400, 500),
+        r"Throttling(\..*)?",
+        retried=True,
+        source="common error codes: flow control of the user or the API",
+    ),
+    Row(range(400, 500), "ServiceUnavailable|InternalError", retried=True, source="common error codes"),
+    Row(
+        range(400, 500),
+        "SignatureNonceUsed",
+        retried=True,
+        source="common error codes: the next try has another nonce",
+    ),
+    Row(
+        range(400, 500),
+        r"AuthenticationFail\.OIDCToken\.Expired",
+        retried=True,
+        source="STS's error codes; the kubelet writes a new token within minutes, and a new pod gets one",
+    ),
+    Row(
+        range(200, 600),
+        _ANY,
+        retried=False,
+        source="STS's error codes: role, provider, trust policy or token are wrong",
+    ),
+)
+
+METADATA_ANSWERS = (
+    _REDIRECT,
+    *_SERVER,
+    Row(
+        range(200, 300),
+        "Throttling.*|InternalError|ServiceUnavailable",
+        retried=True,
+        source="the role is asked for at STS",
+    ),
+    Row(
+        range(200, 600), _ANY, retried=False, source="no such role on this instance, or the mode is forbidden"
+    ),
+)
+
+
+def is_retried(table: tuple[Row, ...], status: int, code: str) -> bool:
+    """Whether an answer that gave no credentials may be another a moment later."""
+    return next(
+        (row.retried for row in table if status in row.status and re.fullmatch(row.code, code)), False
+    )
+
+
+class Temporary(NamedTuple):
+    """Credentials and when they end, in seconds since the epoch."""
+
+    credentials: Credentials
+    expires: float
+
+
+class Question(NamedTuple):
+    """A question for credentials: whom it is asked, and what is said where there is no good answer."""
+
+    doing: str
+    whom: str
+    table: tuple[Row, ...]
+    refusal: str
+    cure: str
+
+    def send(
+        self, method: str, url: str, session: requests.Session, seconds: float, **request: Any
+    ) -> requests.Response:
+        """Send one request, and follow no redirect.
+
+        Raises:
+            ConfigurationError: it cannot be sent from here.
+            UnansweredError: no answer came.
+        """
+        seconds = min(seconds, PATIENCE.seconds)
+        try:
+            with session:
+                return session.request(method, url, timeout=seconds, allow_redirects=False, **request)
+        except TRANSPORT_ERRORS as error:
+            if found := lasting(error):
+                raise ConfigurationError(
+                    self.doing, f"{self.refusal}: {self.whom}: {found.why}", found.cure
+                ) from None
+            raise UnansweredError(f"{self.whom}: {reason(error)}") from None
+
+    def credentials(self, answer: requests.Response, place: Callable[[Any], Any]) -> Temporary:
+        """What the answer grants, where `place` finds it.
+
+        Raises:
+            ConfigurationError: nothing, and that stays so.
+            UnansweredError: nothing yet.
+        """
+        try:
+            found = place(answer.json())
+            values = [str(found[name]) for name in ("AccessKeyId", "AccessKeySecret", "SecurityToken")]
+            expires = dt.datetime.fromisoformat(found["Expiration"])
+        except (ValueError, KeyError, TypeError):
+            values = []
+        masking.hide(*values[1:])
+        if answer.status_code != HTTPStatus.OK or not values or not all(map(SENDABLE.fullmatch, values)):
+            if self.is_retried(answer):
+                raise self.unanswered(answer)
+            raise ConfigurationError(
+                self.doing, f"{self.refusal}: {self.whom} answered {_said(answer)}", self.cure
+            )
+        if expires.tzinfo is None:
+            expires = expires.replace(tzinfo=dt.UTC)
+        return Temporary(Credentials(*values), expires.timestamp())
+
+    def is_retried(self, answer: requests.Response) -> bool:
+        """What the table says."""
+        return is_retried(self.table, answer.status_code, _code(answer))
+
+    def unanswered(self, answer: requests.Response) -> UnansweredError:
+        """The error for an answer that says "later"."""
+        return UnansweredError(f"{self.whom} answered {_said(answer)}")
+
+
+def _code(answer: requests.Response) -> str:
+    try:
+        document = answer.json()
+    except ValueError:
+        return ""
+    code = document.get("Code", "") if isinstance(document, dict) else ""
+    return code if isinstance(code, str) and re.fullmatch(r"[\w.-]{1,100}", code) else ""
+
+
+def _said(answer: requests.Response) -> str:
+    redirected = ", a redirect, which is not followed" if answer.is_redirect else ""
+    return f"{answer.status_code} {_code(answer)}".rstrip() + redirected
