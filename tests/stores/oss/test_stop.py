@@ -12,6 +12,7 @@ import pytest
 from aggregation.errors import UnavailableError
 from aggregation.stores.oss.client import OssClient
 from aggregation.stores.oss.credentials import from_environment
+from aggregation.stores.oss.objects import Objects
 from oss_server import Answer, Fault, Hold, OssServer
 from places import variables
 from scripts import Script, command, environment
@@ -120,7 +121,7 @@ def test_a_wait_between_tries_ends_when_the_store_is_closed(server: OssServer) -
 
     def ask() -> None:
         try:
-            client.head("a/l1/0.txt")
+            Objects(client).head("a/l1/0.txt")
         except UnavailableError as error:
             found.append(error)
 

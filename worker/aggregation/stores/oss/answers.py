@@ -17,6 +17,7 @@ import urllib3
 
 from aggregation.errors import ConfigurationError, MissingInputError, RefusedError
 
+from .marks import CRC_HEADER, TOKEN_HEADER
 from .transport import UnansweredError
 
 RETRIED_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
@@ -44,8 +45,6 @@ _DENIED_CODES = frozenset({"NoSuchBucket", "InvalidAccessKeyId", "InvalidSecurit
 DENIED = "check the bucket in --root, OSS_ENDPOINT, OSS_REGION, the credentials and what they may do"
 
 _REQUEST_ID = "x-oss-request-id"
-TOKEN_HEADER = "x-oss-meta-aggregation-token"  # noqa: S105 - a mark, not a secret
-CRC_HEADER = "x-oss-meta-aggregation-crc64"
 
 _DOCUMENT_MAX = 16 * 1024**2
 """Bytes of a document: a page of 1,000 names of the longest, escaped, has 4 MB."""

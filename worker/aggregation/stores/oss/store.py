@@ -35,7 +35,10 @@ from . import parts
 from .answers import NoSuchUploadError, ObjectState, ReplacedError
 from .client import OssClient
 from .credentials import from_environment
+from .marks import new_token
+from .objects import Objects
 from .parts import Copy, Join, Part, Range, Relay
+from .uploads import Uploads
 
 PUT_MAX = 8 * 1024**2
 """Bytes of a target that may be held in memory and written by one PUT."""
@@ -89,6 +92,8 @@ class OssStorage:
             parallel=settings.parallel,
             timeout=settings.timeout,
         )
+        self.objects = Objects(self.client)
+        self.uploads = Uploads(self.client)
         self._begun: dict[tuple[str, str], str] = {}  # tokens of those neither completed nor aborted
         self._intermediates: set[str] = set()
         self.uploading = threading.Semaphore(UPLOADS_AT_ONCE)
@@ -105,7 +110,7 @@ class OssStorage:
         """One listing, a request for each 1,000 objects; sizes and times come with it."""
         prefix = self._prefix_of(folder)
         found = []
-        for listed in self.client.list(prefix):
+        for listed in self.objects.list(prefix):
             name = listed.key.removeprefix(prefix).removesuffix("/")
             if name and not parse_temporary(name):
                 found.append(Entry(name, listed.size, listed.modified, f"{listed.size}-{listed.etag}"))
@@ -113,7 +118,7 @@ class OssStorage:
 
     def find(self, name: str) -> Entry | None:
         """One HEAD."""
-        state = self.client.head(self._key(name))
+        state = self.objects.head(self._key(name))
         return state and Entry(
             os.path.basename(name), state.size, state.modified, f"{state.size}-{state.etag}"
         )
@@ -210,21 +215,21 @@ class OssStorage:
 
     def read(self, name: str, limit: int) -> bytes:
         """One GET."""
-        return self.client.read(self._key(name), limit)
+        return self.objects.read(self._key(name), limit)
 
     def remove(self, names: Sequence[str]) -> None:
         """A request for each 1,000 objects."""
         if names:
-            self.client.delete_many([self._key(name) for name in names])
+            self.objects.delete_many([self._key(name) for name in names])
 
     def remove_tree(self, folder: str) -> None:
         """A listing and a deletion for each 1,000 objects; uploads into the folder are aborted."""
         prefix = self._prefix_of(folder)
-        keys = (listed.key for listed in self.client.list(prefix, delimiter=""))
-        self.client.delete_many(sorted(keys, key=lambda key: (-key.count("/"), key)))
+        keys = (listed.key for listed in self.objects.list(prefix, delimiter=""))
+        self.objects.delete_many(sorted(keys, key=lambda key: (-key.count("/"), key)))
         with suppress(AggregationError):  # the bucket's lifecycle rule is there for these
-            for upload in self.client.list_uploads(prefix):
-                self.client.abort(upload.key, upload.id)
+            for upload in self.uploads.list(prefix):
+                self.uploads.abort(upload.key, upload.id)
 
     def sweep(self, folder: str) -> None:
         """Delete intermediate objects, and abort uploads into them, a day after they began.
@@ -239,12 +244,12 @@ class OssStorage:
             return aged and parse_temporary(os.path.basename(key)) is not None
 
         with suppress(AggregationError):  # what cannot be swept now is there for the next run
-            for upload in self.client.list_uploads(f"{prefix}.", "/", cleaning=True):
+            for upload in self.uploads.list(f"{prefix}.", "/", cleaning=True):
                 if is_leftover(upload.key, upload.began):
-                    self.client.abort(upload.key, upload.id)
-            for listed in self.client.list(f"{prefix}."):
+                    self.uploads.abort(upload.key, upload.id)
+            for listed in self.objects.list(f"{prefix}."):
                 if is_leftover(listed.key, listed.modified):
-                    self.client.delete(listed.key)
+                    self.objects.delete(listed.key)
 
     def close(self) -> None:
         """Abort the uploads, and delete the intermediate objects, that an interruption left."""
@@ -317,7 +322,7 @@ class OssStorage:
         short: dict[str, int] = {}
         if list_from is not None and len(keys) >= list_from:
             for folder in sorted({os.path.dirname(key) for key in keys}):
-                for listed in self.client.list(f"{folder}/" if folder else ""):
+                for listed in self.objects.list(f"{folder}/" if folder else ""):
                     # A symlink may be listed with 0 bytes, and not as one.
                     if 0 < listed.size < parts.PART_MIN and listed.kind != "Symlink":
                         short[listed.key] = listed.size
@@ -330,7 +335,7 @@ class OssStorage:
 
     def state_of(self, doing: str, key: str) -> Source:
         """A source by its HEAD."""
-        state = self.client.head(key)
+        state = self.objects.head(key)
         if state is None:
             url = f"oss://{self.client.bucket_name}/{key}"
             raise MissingInputError(doing, f"{url} is missing", "write it, or run the step that makes it")
@@ -346,7 +351,7 @@ class OssStorage:
         if not piece.size:
             return b"", source.state
         etag = source.state.etag if source.state else None
-        data, state = self.client.get(source.key, piece.start, piece.size, etag)
+        data, state = self.objects.get(source.key, piece.start, piece.size, etag)
         if piece.size == source.size and state.known_crc64 not in (None, CRC.calc(data)):
             raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
         return data, state
@@ -364,7 +369,7 @@ class OssStorage:
 
     def _put(self, doing: str, key: str, data: bytes) -> int:
         crc64 = int(CRC.calc(data))
-        found = self.client.put(key, data, crc64, _new_token())
+        found = self.objects.put(key, data, crc64, new_token())
         self.see_published(doing, key, crc64, found)
         return crc64
 
@@ -378,7 +383,7 @@ class OssStorage:
         """
         if expected is None or found in (None, expected):
             return
-        state = self.client.head(key)
+        state = self.objects.head(key)
         again = state.crc64 if state else None
         if again != expected:
             why = f"oss://{self.client.bucket_name}/{key} is published, with CRC64 {again}, not {expected}"
@@ -406,12 +411,12 @@ class OssStorage:
 
     def begin(self, key: str, crc64: int | None) -> str:
         """Begin a multipart upload that close() aborts unless it is completed."""
-        token = _new_token()
+        token = new_token()
 
         def register(upload_id: str) -> None:
             self._begun[key, upload_id] = token
 
-        return self.client.initiate(key, token, crc64, register)
+        return self.uploads.initiate(key, token, crc64, register)
 
     def token(self, key: str, upload_id: str) -> str:
         """The mark that the object of an upload has, and no other one."""
@@ -424,7 +429,7 @@ class OssStorage:
     def abort(self, key: str, upload_id: str) -> None:
         """Drop an upload."""
         try:
-            self.client.abort(key, upload_id)
+            self.uploads.abort(key, upload_id)
         except AggregationError:  # a leftover that `sweep` aborts
             stopping.leave(f"an upload to oss://{self.client.bucket_name}/{key}")
         self._begun.pop((key, upload_id), None)
@@ -438,14 +443,10 @@ class OssStorage:
     def drop(self, key: str) -> None:
         """Delete an intermediate object."""
         try:
-            self.client.delete(key)
+            self.objects.delete(key)
         except AggregationError:  # a leftover that `sweep` deletes
             stopping.leave(f"oss://{self.client.bucket_name}/{key}")
         self._intermediates.discard(key)
-
-
-def _new_token() -> str:
-    return os.urandom(8).hex()
 
 
 class _Made(NamedTuple):
@@ -479,7 +480,8 @@ class _Assembly:
         self, storage: OssStorage, doing: str, sources: Sequence[Source], advance: Advance | None
     ) -> None:
         self._storage = storage
-        self._client = storage.client
+        self._objects = storage.objects
+        self._uploads = storage.uploads
         self._doing = doing
         self._sources = list(sources)
         self._advance = advance
@@ -506,7 +508,7 @@ class _Assembly:
         if expected is None:
             return found, False
         if found is None:
-            state = self._client.head(key)
+            state = self._objects.head(key)
             found = state.crc64 if state else None
         self._storage.see_published(self._doing, key, expected, found)
         return expected, found is not None
@@ -588,7 +590,7 @@ class _Assembly:
 
     def _copy(self, source: Source, start: int, end: int, key: str, upload_id: str, number: int) -> _Made:
         etag = source.state.etag if source.state else ""
-        made = self._client.copy_part(source.key, etag, start, end, key, upload_id, number)
+        made = self._uploads.copy_part(source.key, etag, start, end, key, upload_id, number)
         return _Made(*made, end - start)
 
     def _relay(self, key: str, upload_id: str, number: int, part: Relay) -> _Made:
@@ -596,7 +598,7 @@ class _Assembly:
             return self._send(key, upload_id, number, b"".join(self._fetches.map(self._fetch, part.ranges)))
 
     def _send(self, key: str, upload_id: str, number: int, data: bytes) -> _Made:
-        etag, found = self._client.upload_part(key, upload_id, number, data)
+        etag, found = self._uploads.upload_part(key, upload_id, number, data)
         crc64 = int(CRC.calc(data))
         self._compare(crc64, found)
         return _Made(etag, crc64, len(data))
@@ -623,17 +625,17 @@ class _Assembly:
         """The whole's CRC64 from its parts', asked for where the copies' answers did not tell."""
         found = combined((part.crc64, part.size) for part in made)
         if found is None:
-            listed = self._client.part_checksums(key, upload_id)
+            listed = self._uploads.part_checksums(key, upload_id)
             found = combined((listed.get(number), part.size) for number, part in enumerate(made, start=1))
         return found
 
     def _complete(self, key: str, upload_id: str, made: Sequence[_Made], crc64: int | None) -> int | None:
         try:
-            return self._client.complete(key, upload_id, [part.etag for part in made])
+            return self._uploads.complete(key, upload_id, [part.etag for part in made])
         except (NoSuchUploadError, UnavailableError):
             # The answer to an earlier try may have been lost, or hidden by a proxy: then the object is there,
             # with our mark; or another run of the same step has put the same bytes there since.
-            state = self._client.head(key)
+            state = self._objects.head(key)
             if state is None or state.size != sum(part.size for part in made):
                 raise
             if state.token != self._storage.token(key, upload_id) and (crc64 is None or state.crc64 != crc64):

@@ -1,0 +1,59 @@
+"""When a request is tried again, and how long each try may take."""
+
+import random
+import time
+
+from aggregation import stopping
+
+READ_SECONDS = 120.0
+"""Seconds without a byte of an answer, at most."""
+
+_QUICK_SECONDS = 30.0
+"""The same for a first try: a request that stalls is sent again while there is time. Each try gets twice as
+long as the one before, since a service may be slow without being stalled."""
+
+_QUICK_LEAST_SECONDS = 2.0
+
+_CLEANING_SECONDS = 10.0
+_STOPPING_SECONDS = 2.5
+"""For how long a request that only cleans up is tried again, and after a signal. A leftover costs little: the
+next run but a day removes it."""
+
+_BACKOFF_SECONDS = 0.2
+_BACKOFF_MAX_SECONDS = 10.0
+
+
+class Tries:
+    """The times of one request: when the next try is sent, and how long its answer may take.
+
+    `seconds` is for how long it is tried again; `timeout`, but less for what only cleans up.
+    """
+
+    def __init__(self, timeout: float, work: float, *, cleaning: bool) -> None:
+        seconds = min(timeout, _CLEANING_SECONDS) if cleaning else timeout
+        self.seconds = seconds
+        self._cleaning = cleaning
+        self._began = time.monotonic()
+        self._pause = _BACKOFF_SECONDS
+        self._patience = work + min(_QUICK_SECONDS, max(_QUICK_LEAST_SECONDS, seconds / 4))
+        self._stopping: float | None = None
+
+    def deadline(self) -> float:
+        """When the last try may begin; after a signal, for what cleans up, seconds from the first look."""
+        if self._cleaning and self._stopping is None and stopping.seconds_left() is not None:
+            self._stopping = time.monotonic() + _STOPPING_SECONDS
+        return min(self._began + self.seconds, self._stopping or float("inf"))
+
+    def patience(self) -> float:
+        """Seconds without a byte that this try is given."""
+        given = min(self._patience, READ_SECONDS)
+        self._patience *= 2
+        if self._cleaning and stopping.seconds_left() is not None:
+            given = min(given, max(0.5, self.deadline() - time.monotonic()))
+        return given
+
+    def pause(self) -> float:
+        """Seconds until the next try: exponential, with jitter."""
+        wait = self._pause * (0.5 + random.random() / 2)  # noqa: S311 - jitter needs no secrecy
+        self._pause = min(2 * self._pause, _BACKOFF_MAX_SECONDS)
+        return wait
