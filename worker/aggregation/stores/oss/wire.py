@@ -88,12 +88,29 @@ class Wire:
             ServiceError: the answer is no success.
             NoAnswerError: the answer is not OSS's.
         """
+        answer = self._send(method, key, params or {}, headers or {}, data)
+        try:
+            self._note_the_time(answer)
+            success(answer)
+            yield answer
+            answer.drain_conn()  # so that the connection serves the next request
+        except ServiceError:
+            answer.drain_conn()
+            raise
+        except BaseException:
+            answer.close()
+            raise
+
+    def _send(
+        self, method: str, key: str, params: Mapping[str, str], headers: Mapping[str, str], data: bytes | None
+    ) -> urllib3.BaseHTTPResponse:
+        """Sign a request and send it. Returns the head of its answer."""
         request = oss2.http.Request(
             method,
             self._endpoint.url(self.bucket, _quoted(key)),
             data=data,
-            params=dict(params or {}),
-            headers=dict(headers or {}),
+            params=dict(params),
+            headers=dict(headers),
             region=self._region,
             product="oss",
         )
@@ -102,7 +119,7 @@ class Wire:
         query = urlencode(request.params, quote_via=quote)
         target = f"{request.url}?{query}" if query else request.url
         try:
-            answer = pool.urlopen(
+            answer: urllib3.BaseHTTPResponse = pool.urlopen(
                 method,
                 target if self._whole_url else target[len(self._origin) :],
                 body=request.data,
@@ -115,17 +132,7 @@ class Wire:
             )
         except ValueError:  # of http.client's, which has the header's value in its text
             raise requests.exceptions.InvalidHeader from None
-        try:
-            self._note_the_time(answer)
-            success(answer)
-            yield answer
-            answer.drain_conn()  # so that the connection serves the next request
-        except ServiceError:
-            answer.drain_conn()
-            raise
-        except BaseException:
-            answer.close()
-            raise
+        return answer
 
     def _note_the_time(self, answer: urllib3.BaseHTTPResponse) -> None:
         said = date(answer.headers.get("Date"))
