@@ -17,8 +17,8 @@ import pytest
 from aggregation import steps
 from aggregation.errors import AggregationError, IntegrityError, UnavailableError
 from aggregation.layout import Layout
+from aggregation.stores.checksum import combined
 from aggregation.stores.oss.answers import is_retried
-from aggregation.stores.oss.store import combined
 from aggregation.stores.promise import Settings
 from oss_server import (
     Answer,

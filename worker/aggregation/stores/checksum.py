@@ -1,11 +1,34 @@
 """CRC-64/XZ, which is the CRC64 that OSS computes of every object."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+
+@cache
+def _model() -> Any:
+    from anycrc import Model  # noqa: PLC0415 - 3 ms of start-up that most merges need not pay
+
+    return Model("CRC64-XZ")
 
 
 def crc64_function() -> Callable[[bytes | memoryview, int], int]:
-    """The function that goes on with a CRC-64/XZ, which is OSS's: the data, and the CRC64 before it (0)."""
-    from anycrc import Model  # noqa: PLC0415 - 3 ms of start-up that most merges need not pay
-
-    calculate: Callable[[bytes | memoryview, int], int] = Model("CRC64-XZ").calc
+    """The function that goes on with a CRC-64/XZ: the data, and the CRC64 before it (0)."""
+    calculate: Callable[[bytes | memoryview, int], int] = _model().calc
     return calculate
+
+
+def crc64_of(data: bytes | memoryview, before: int = 0) -> int:
+    """The CRC64 of some bytes, or of what has the CRC64 `before` and these bytes after it."""
+    return int(_model().calc(data, before))
+
+
+def combined(checksums: Iterable[tuple[int | None, int]]) -> int | None:
+    """The CRC64 of pieces joined, from theirs and their sizes in bytes; None if one is not known."""
+    whole = 0
+    for crc64, size in checksums:
+        if size and crc64 is None:
+            return None
+        if size:
+            whole = int(_model().combine(whole, crc64, size))
+    return whole

@@ -14,8 +14,6 @@ from contextlib import AbstractContextManager, suppress
 from itertools import islice
 from typing import NamedTuple, Self, TypeVar
 
-from anycrc import Model
-
 from aggregation import stopping
 from aggregation.errors import (
     AggregationError,
@@ -28,6 +26,7 @@ from aggregation.layout import STALE_SECONDS, parse_temporary, temporary_beside
 from aggregation.location import Location
 from aggregation.scratch import folder as scratch_folder
 from aggregation.scratch import make_room, save
+from aggregation.stores.checksum import combined, crc64_of
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
 from aggregation.stores.readahead import blocks, read_ahead
 
@@ -51,8 +50,6 @@ LIST_FROM = 100
 
 UPLOADS_AT_ONCE = 4
 """Uploaded parts in memory at a time; copies need none."""
-
-CRC = Model("CRC64-XZ")
 
 Result = TypeVar("Result")
 
@@ -352,7 +349,7 @@ class OssStorage:
             return b"", source.state
         etag = source.state.etag if source.state else None
         data, state = self.objects.get(source.key, piece.start, piece.size, etag)
-        if piece.size == source.size and state.known_crc64 not in (None, CRC.calc(data)):
+        if piece.size == source.size and state.known_crc64 not in (None, crc64_of(data)):
             raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
         return data, state
 
@@ -368,7 +365,7 @@ class OssStorage:
         return self._put(doing, key, b"".join(fetched))
 
     def _put(self, doing: str, key: str, data: bytes) -> int:
-        crc64 = int(CRC.calc(data))
+        crc64 = crc64_of(data)
         found = self.objects.put(key, data, crc64, new_token())
         self.see_published(doing, key, crc64, found)
         return crc64
@@ -406,7 +403,7 @@ class OssStorage:
         pieces = ((source, Range(0, start, end)) for source in sources for start, end in blocks(source.size))
         crc64 = 0
         for data, _ in read_ahead(lambda pair: self.fetch(doing, *pair), pieces, self.settings.share):
-            crc64 = int(CRC.calc(data, crc64))
+            crc64 = crc64_of(data, crc64)
         return crc64
 
     def begin(self, key: str, crc64: int | None) -> str:
@@ -466,7 +463,7 @@ class _Checksum:
 
     def __iter__(self) -> Iterator[bytes]:
         for block in self._stream:
-            self.crc64 = int(CRC.calc(block, self.crc64))
+            self.crc64 = crc64_of(block, self.crc64)
             yield block
 
 
@@ -599,7 +596,7 @@ class _Assembly:
 
     def _send(self, key: str, upload_id: str, number: int, data: bytes) -> _Made:
         etag, found = self._uploads.upload_part(key, upload_id, number, data)
-        crc64 = int(CRC.calc(data))
+        crc64 = crc64_of(data)
         self._compare(crc64, found)
         return _Made(etag, crc64, len(data))
 
@@ -641,14 +638,3 @@ class _Assembly:
             if state.token != self._storage.token(key, upload_id) and (crc64 is None or state.crc64 != crc64):
                 raise
             return state.crc64
-
-
-def combined(checksums: Iterable[tuple[int | None, int]]) -> int | None:
-    """The CRC64 of pieces joined, from theirs and their sizes in bytes; None if one is not known."""
-    whole = 0
-    for crc64, size in checksums:
-        if size and crc64 is None:
-            return None
-        if size:
-            whole = int(CRC.combine(whole, crc64, size))
-    return whole
