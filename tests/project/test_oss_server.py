@@ -581,7 +581,7 @@ def test_latency_and_bandwidth(server: OssServer) -> None:
     began = time.monotonic()
     bucket.put_object("a", b"1")
     assert time.monotonic() - began >= 0.1
-    server.latency, server.bandwidth = 0, 4_000_000
+    server.latency, server.settings.bandwidth = 0, 4_000_000
     began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda key: bucket.put_object(key, data), ["a", "b"]))

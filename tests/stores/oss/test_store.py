@@ -99,7 +99,7 @@ def test_a_look_at_the_start_fetches_the_start(oss: Oss) -> None:
 def test_progress_costs_a_listing(oss: Oss, tmp_path: Path) -> None:
     """In a pod the bytes to do are learned by one request, not by one for each object."""
     whole = oss.put(*[os.urandom(30 * KIB)] * 40)
-    oss.server.bandwidth = len(whole) / 1.5
+    oss.server.settings.bandwidth = len(whole) / 1.5
     oss.server.counters.reset()
     progress = tmp_path / "progress"
     subprocess.run(
@@ -115,7 +115,7 @@ def test_progress_costs_a_listing(oss: Oss, tmp_path: Path) -> None:
 def test_server_side_beats_streaming(oss: Oss) -> None:
     """At 50 MB/s the join takes less than a fifth of the time of GET and PUT through the client."""
     whole = oss.put(os.urandom(8 * MIB), os.urandom(8 * MIB))
-    oss.server.bandwidth = 50_000_000
+    oss.server.settings.bandwidth = 50_000_000
     started = time.perf_counter()
     oss.join()
     ours = time.perf_counter() - started

@@ -34,10 +34,10 @@ from oss_server.faults import (
     Truncate,
     WrongCrc,
 )
+from oss_server.objects import StoredObject, Upload
 from oss_server.server import OssServer
 from oss_server.settings import Settings
 from oss_server.signing import Account
-from oss_server.store import StoredObject, Upload
 
 __all__ = [
     "Account",

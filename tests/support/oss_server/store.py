@@ -6,117 +6,21 @@ of one version. Bytes are checked and counted before the lock is taken.
 
 import hashlib
 import re
-import secrets
 import tempfile
 import threading
 import time
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_left, insort
 from itertools import pairwise
 from pathlib import Path
 
 from oss_server import errors
 from oss_server.body import Body, crc64_combine
 from oss_server.errors import OssError
+from oss_server.objects import Bucket, Entry, Part, StoredObject, Upload, opaque_etag
+from oss_server.paging import after_prefix, page
 from oss_server.settings import Settings
 
 _BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
-_MAX_KEY = 1023  # bytes of UTF-8
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """One version of an object.
-
-    Attributes:
-        key: Its name.
-        body: Its bytes.
-        etag: With the quotes that the header has.
-        crc: The CRC64 of all bytes, always known here.
-        crc_shown: Whether the service tells it.
-        kind: `Normal`, `Multipart` or `Appendable`.
-        modified: Unix time.
-        headers: `content-type`, `x-oss-meta-…` and the other headers that come back with the object.
-    """
-
-    key: str
-    body: Body
-    etag: str
-    crc: int
-    crc_shown: bool
-    kind: str
-    modified: float
-    headers: Mapping[str, str]
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        return self.body.size
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of a multipart upload; `copied` tells whether UploadPartCopy made it."""
-
-    number: int
-    body: Body
-    etag: str
-    crc: int
-    copied: bool
-    modified: float
-
-
-@dataclass
-class Upload:
-    """A multipart upload that is neither complete nor aborted."""
-
-    id: str
-    key: str
-    initiated: float
-    headers: Mapping[str, str]
-    parts: dict[int, Part] = field(default_factory=dict)
-
-
-@dataclass
-class Bucket:
-    """A bucket; `keys` holds the names of `objects` in order."""
-
-    name: str
-    objects: dict[str, StoredObject] = field(default_factory=dict)
-    keys: list[str] = field(default_factory=list)
-    uploads: dict[str, Upload] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of a listing: an object or an upload, or the common prefix of several."""
-
-    name: str
-    item: StoredObject | Upload | None
-
-
-def check_key(key: str) -> None:
-    """Refuse a key that the service refuses.
-
-    Raises:
-        OssError: 400 InvalidObjectName.
-    """
-    if not key or len(key.encode()) > _MAX_KEY or key[0] in "/\\":
-        raise OssError(400, "InvalidObjectName", "The specified object is not valid.", ObjectName=key)
-
-
-def opaque_etag(crc: int, size: int) -> str:
-    """Return the ETag of bytes that no client sent here.
-
-    The service's would be an MD5; that of a 5 GB range takes seconds, and clients must not rely on it.
-    """
-    return quoted_md5(hashlib.md5(f"{crc} {size}".encode(), usedforsecurity=False).digest())
-
-
-def quoted_md5(digest: bytes) -> str:
-    """Return an MD5 digest as an ETag."""
-    return f'"{digest.hex().upper()}"'
 
 
 class Store:
@@ -242,7 +146,7 @@ class Store:
         """
         with self._lock:
             keys = self.bucket(bucket).keys
-            return keys[bisect_left(keys, prefix) : _after_prefix(keys, prefix)]
+            return keys[bisect_left(keys, prefix) : after_prefix(keys, prefix)]
 
     def list_objects(
         self, bucket: str, prefix: str, delimiter: str, marker: str, limit: int
@@ -254,7 +158,7 @@ class Store:
         """
         with self._lock:
             holder = self.bucket(bucket)
-            return _page(holder.keys, lambda key: holder.objects[key], prefix, delimiter, marker, limit)
+            return page(holder.keys, lambda key: holder.objects[key], prefix, delimiter, marker, limit)
 
     # Multipart uploads
 
@@ -371,12 +275,7 @@ class Store:
             }
         # Without an id every upload of the marker's key is behind the marker: U+10FFFF sorts after any id.
         after = "" if not marker[0] else f"{marker[0]}\0{marker[1] or chr(0x10FFFF)}"
-        return _page(sorted(uploads), uploads.__getitem__, prefix, delimiter, after, limit)
-
-
-def new_upload_id() -> str:
-    """Return an id that no other upload has."""
-    return secrets.token_hex(16).upper()
+        return page(sorted(uploads), uploads.__getitem__, prefix, delimiter, after, limit)
 
 
 def _chosen(upload: Upload, wanted: list[tuple[int, str]]) -> list[Part]:
@@ -391,35 +290,3 @@ def _chosen(upload: Upload, wanted: list[tuple[int, str]]) -> list[Part]:
             raise OssError(400, "InvalidPart", message, PartNumber=str(number), UploadId=upload.id)
         parts.append(part)
     return parts
-
-
-def _after_prefix(names: list[str], prefix: str) -> int:
-    # No key contains U+10FFFF, so this bound is behind every name that starts with the prefix.
-    return bisect_right(names, prefix + chr(0x10FFFF)) if prefix else len(names)
-
-
-def _page(
-    names: list[str],
-    find: Callable[[str], StoredObject | Upload],
-    prefix: str,
-    delimiter: str,
-    marker: str,
-    limit: int,
-) -> tuple[list[Entry], bool]:
-    """Walk sorted names; a common prefix takes one entry and one step, however many names are behind it."""
-    entries: list[Entry] = []
-    index = max(bisect_left(names, prefix), bisect_right(names, marker))
-    end = _after_prefix(names, prefix)
-    while index < end:
-        name = names[index]
-        # An upload is listed as key, NUL, id: only the key may hold the delimiter.
-        cut = name.partition("\0")[0].find(delimiter, len(prefix)) if delimiter else -1
-        common = name[: cut + len(delimiter)] if cut >= 0 else ""
-        if common and common <= marker:
-            index = _after_prefix(names, common)
-            continue
-        if len(entries) == limit:
-            return entries, True
-        entries.append(Entry(common, None) if common else Entry(name, find(name)))
-        index = _after_prefix(names, common) if common else index + 1
-    return entries, False
