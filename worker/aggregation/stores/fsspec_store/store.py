@@ -11,11 +11,11 @@ directory itself for that.
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from aggregation.errors import AggregationError, IntegrityError, MissingInputError
 from aggregation.layout import STALE_SECONDS, parse_temporary, temporary_beside
@@ -29,19 +29,9 @@ from aggregation.stores.readahead import BLOCK, blocks, read_ahead
 from .calls import Calls, Patience
 from .draft import Draft, WriteBrokeError, new_draft
 from .entries import entry_of
+from .files import Files, Piece
 
 Made = TypeVar("Made")
-
-_LIST_FROM = 16
-"""Sources from which on one listing of their folder costs less than a look-up of each."""
-
-
-class _Piece(NamedTuple):
-    """A block of a source."""
-
-    key: str
-    start: int
-    end: int
 
 
 class FsspecStorage:
@@ -59,14 +49,14 @@ class FsspecStorage:
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self._calls = Calls(location, settings)
-        self._url = str(location)
         self._settings = settings
         self._parallel = 1 if self._calls.alone else settings.share
+        self._files = Files(self._calls, self._parallel)
         self._drafts: set[Draft] = set()
 
     def path(self, name: str) -> str:
         """The name as a URL."""
-        return f"{self._url}/{name}" if name else self._url
+        return self._files.path(name)
 
     def names(self, folder: str) -> list[str]:
         """One listing."""
@@ -74,13 +64,13 @@ class FsspecStorage:
 
     def entries(self, folder: str) -> list[Entry]:
         """One listing; sizes and times come with it wherever the file system has them."""
-        entries = [entry_of(info) for info in self._list(f"listing {self.path(folder)}", folder)]
+        entries = [entry_of(info) for info in self._files.listing(f"listing {self.path(folder)}", folder)]
         return [entry for entry in entries if entry.name and not parse_temporary(entry.name)]
 
     def find(self, name: str) -> Entry | None:
         """One look-up."""
         try:
-            return entry_of(self._info(f"looking up {self.path(name)}", name))
+            return entry_of(self._files.info(f"looking up {self.path(name)}", name))
         except MissingInputError:
             return None
 
@@ -97,13 +87,18 @@ class FsspecStorage:
         doing = f"joining {describe(sources)} into {self.path(target)}"
 
         def read(advance: Advance | None) -> Written:
-            found = self._look(
+            found = self._files.look_up(
                 doing, sources
             )  # first, so that a missing one shows before anything is written
             size = sum(entry.size for entry in found)
-            stream = self._fetched(doing, sources, found)
+            stream = self._files.fetched(doing, sources, found)
             return self._stream(
-                doing, stream, target, size, advance, lambda: self._same(doing, sources, found)
+                doing,
+                stream,
+                target,
+                size,
+                advance,
+                lambda: self._files.check_unchanged(doing, sources, found),
             )
 
         return self._anew(read, advance)
@@ -119,12 +114,12 @@ class FsspecStorage:
         paths = [os.path.join(folder, os.path.basename(name)) for name in sources]
 
         def fetch(_: Advance | None) -> list[str]:
-            found = self._look(doing, sources)
+            found = self._files.look_up(doing, sources)
             make_room(folder, sum(entry.size for entry in found))
-            fetched = self._fetched(doing, sources, found)
+            fetched = self._files.fetched(doing, sources, found)
             for path, entry in zip(paths, found, strict=True):
                 save(doing, path, islice(fetched, sum(1 for _ in blocks(entry.size))))
-            self._same(doing, sources, found)
+            self._files.check_unchanged(doing, sources, found)
             return paths
 
         return self._anew(fetch, None)
@@ -151,8 +146,8 @@ class FsspecStorage:
     def read(self, name: str, limit: int) -> bytes:
         """The first bytes only, where the file system has ranges."""
         doing = f"reading {self.path(name)}"
-        end = min(limit, self._info(doing, name)["size"])
-        return self._fetch(doing, _Piece(self._key(name), 0, end))
+        end = min(limit, self._files.info(doing, name)["size"])
+        return self._files.fetch(doing, Piece(self._files.key(name), 0, end))
 
     def remove(self, names: Sequence[str]) -> None:
         """One deletion a file; folders go where the file system has them."""
@@ -161,12 +156,12 @@ class FsspecStorage:
                 self._calls(f"removing {self.path(name)}", self._removal(name), writing=True)
         for folder in {os.path.dirname(name) for name in names} - {""}:
             with suppress(Exception):  # not empty, gone, or no folders at all: all are fine
-                self._calls.once("", partial(_remove_folder, self._key(folder)))
+                self._calls.once("", partial(_remove_folder, self._files.key(folder)))
 
     def remove_tree(self, folder: str) -> None:
         """One listing, and one deletion a file; folders go where the file system has them."""
         doing = f"removing {self.path(folder)}"
-        key = self._key(folder)
+        key = self._files.key(folder)
 
         def look(fs: Any) -> dict[str, dict[str, Any]]:
             fs.invalidate_cache()
@@ -185,19 +180,19 @@ class FsspecStorage:
 
         for _ in read_ahead(remove, files, self._parallel):
             pass
-        above = [self._key(os.path.dirname(folder))] if "/" in folder else []
+        above = [self._files.key(os.path.dirname(folder))] if "/" in folder else []
         for path in [*sorted(set(found) - set(files) - {key}, reverse=True), key, *above]:
             with suppress(Exception):  # not empty, gone, or no folders at all: all are fine
                 self._calls.once(doing, partial(_remove_folder, path))
 
     def _removal(self, name: str) -> Callable[[Any], None]:
-        return partial(_remove_file, self._key(name))
+        return partial(_remove_file, self._files.key(name))
 
     def sweep(self, folder: str) -> None:
         """Remove temporaries that are a day old, by this machine's clock and by the store's own."""
         doing = f"sweeping {self.path(folder)}"
         with suppress(AggregationError):  # what cannot be swept now is there for the next run
-            entries = [entry_of(info) for info in self._list(doing, folder)]
+            entries = [entry_of(info) for info in self._files.listing(doing, folder)]
             newest = max((entry.modified for entry in entries), default=0.0)
             for entry in entries:
                 aged = entry.modified and min(newest, time.time()) - entry.modified > STALE_SECONDS
@@ -208,85 +203,6 @@ class FsspecStorage:
         """Remove what an interruption left."""
         for draft in list(self._drafts):
             self._discard(draft)
-
-    def _key(self, name: str) -> str:
-        return f"{self._calls.root}/{name}" if name else self._calls.root
-
-    def _list(self, doing: str, folder: str) -> list[dict[str, Any]]:
-        """What the folder holds; nothing where it is absent."""
-
-        def ask(fs: Any) -> list[dict[str, Any]]:
-            fs.invalidate_cache(self._key(folder))
-            found: list[dict[str, Any]] = fs.ls(self._key(folder), detail=True)
-            return found
-
-        try:
-            return self._calls(doing, ask)
-        except MissingInputError:
-            return []
-
-    def _info(self, doing: str, name: str) -> dict[str, Any]:
-        def ask(fs: Any) -> dict[str, Any]:
-            fs.invalidate_cache(self._key(os.path.dirname(name)))
-            found: dict[str, Any] = fs.info(self._key(name))
-            return found
-
-        return self._calls(doing, ask)
-
-    def _look(self, doing: str, sources: Sequence[str]) -> list[Entry]:
-        """The entry of each source.
-
-        Raises:
-            MissingInputError: one is absent or is no file.
-        """
-        listed: dict[str, dict[str, Any]] = {}
-        if len(sources) >= _LIST_FROM or self._calls.alone:
-            for folder in {os.path.dirname(name) for name in sources}:
-                infos = self._list(doing, folder)
-                listed |= {f"{folder}/{entry_of(info).name}".lstrip("/"): info for info in infos}
-
-        def look(name: str) -> dict[str, Any]:
-            info = listed.get(name)
-            return info if info and info["type"] == "file" else self._info(doing, name)
-
-        found = []
-        for name, info in zip(sources, read_ahead(look, sources, self._parallel), strict=True):
-            if info["type"] != "file":
-                raise MissingInputError(
-                    doing, f"{self.path(name)} is not a file", "put the input in its place"
-                )
-            found.append(entry_of(info))
-        return found
-
-    def _same(self, doing: str, sources: Sequence[str], before: Sequence[Entry]) -> None:
-        """See that the sources are what they were.
-
-        Raises:
-            IntegrityError: one is another file now.
-        """
-        for name, entry, now in zip(sources, before, self._look(doing, sources), strict=True):
-            if entry.identity != now.identity:
-                raise IntegrityError(doing, f"{self.path(name)} was replaced while it was read", "run again")
-
-    def _fetched(self, doing: str, sources: Sequence[str], found: Sequence[Entry]) -> Iterator[bytes]:
-        """The blocks of all sources, in order."""
-        pieces = (
-            _Piece(self._key(name), start, end)
-            for name, entry in zip(sources, found, strict=True)
-            for start, end in blocks(entry.size)
-        )
-        return read_ahead(lambda piece: self._fetch(doing, piece), pieces, self._parallel)
-
-    def _fetch(self, doing: str, piece: _Piece) -> bytes:
-        key, start, end = piece
-        if start == end:
-            return b""
-        data: bytes = self._calls(doing, lambda fs: fs.cat_file(key, start=start, end=end))
-        if len(data) != end - start:
-            name = self.path(key.removeprefix(self._key("") + "/"))
-            gave = f"{name} had {end} bytes and gave {start + len(data)}: it was replaced"
-            raise IntegrityError(doing, gave, "run again")
-        return data
 
     def _anew(self, attempt: Callable[[Advance | None], Made], advance: Advance | None) -> Made:
         """What the attempt gives: begun anew once where a source changed, and while what it writes breaks."""
@@ -324,8 +240,8 @@ class FsspecStorage:
         started = time.perf_counter()
         calculate = crc64_function()
         written = crc64 = 0
-        temporary = self._key(temporary_beside(target))
-        draft = new_draft(self._calls, doing, temporary, self._key(target), size)
+        temporary = self._files.key(temporary_beside(target))
+        draft = new_draft(self._calls, doing, temporary, self._files.key(target), size)
         self._drafts.add(draft)
         try:
             for data in stream:
@@ -349,10 +265,10 @@ class FsspecStorage:
         Raises:
             IntegrityError: it is something else.
         """
-        pieces = (_Piece(key, start, end) for start, end in blocks(size))
+        pieces = (Piece(key, start, end) for start, end in blocks(size))
         calculate = crc64_function()
         found = 0
-        for data in read_ahead(lambda piece: self._fetch(doing, piece), pieces, self._parallel):
+        for data in read_ahead(lambda piece: self._files.fetch(doing, piece), pieces, self._parallel):
             found = calculate(data, found)
         if found != crc64:
             raise IntegrityError(doing, f"CRC64 {crc64} was written and {found} is read back", "run again")
