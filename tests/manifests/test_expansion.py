@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from workflows.catalogue import TUTORIAL, submit
-from workflows.expansion import Manifest, ManifestError, Pod, expand, load, merge
+from workflows.expansion import Manifest, ManifestError, expand, load, merge
 from workflows.expressions import ExpressionError, evaluate, render
 
 
@@ -59,12 +59,6 @@ def test_mistakes_in_a_manifest_are_found(changes: dict[str, Any], message: str)
     """Each mistake that Argo would find at run time, or never, is an error of the expansion."""
     with pytest.raises(ManifestError, match=message):
         list(expand(broken(**changes)))
-
-
-def test_unknown_parameters_are_refused() -> None:
-    """`-p` with a name that the workflow does not declare is an error."""
-    with pytest.raises(ManifestError, match="unknown workflow parameters"):
-        submit("process-data.yaml", {"number": "3"})
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
@@ -138,11 +132,3 @@ def test_expressions_mean_what_they_mean_to_argo(expression: str, value: str | N
             render(evaluate(expression, scope))
     else:
         assert render(evaluate(expression, scope)) == value
-
-
-def test_pods_are_values() -> None:
-    """Two expansions of one manifest are equal, and their pods can be told apart and counted."""
-    first, second = (submit("process-data.yaml") for _ in range(2))
-    assert first == second
-    pods: set[Pod] = {pod for stage in first for pod in stage.pods}
-    assert len(pods) == 25
