@@ -20,10 +20,11 @@ test: $(VENV)/dev ## Check the code and run all tests; those that need what this
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -n auto --dist loadgroup
 
-lint: $(VENV)/dev ## Check style and types
+lint: $(VENV)/dev ## Check style, types, which folder imports which, and lengths
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=worker $(BIN)/lint-imports --no-logo --no-cache
 
 image: ## Build the image, under the name that the tutorial's workflow asks for (IMAGE=...)
 	docker build --platform linux/amd64 --tag "$(IMAGE)" .
