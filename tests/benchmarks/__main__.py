@@ -1,7 +1,6 @@
 """`python tests/benchmarks [CASE...]`: measure, print, and keep the figures."""
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -13,12 +12,13 @@ if not __package__:  # started by its path: Python has put this folder first ins
     tests = Path(__file__).resolve().parent.parent
     sys.path[:1] = [str(tests), str(tests / "support"), str(tests.parent / "worker")]
 
-from benchmarks import report, runner
+from benchmarks import plots, report, runner
 from benchmarks.case import HERE, Family, Options, SkippedError
+from benchmarks.mounts import mount, reflink, s3fs
 from benchmarks.shapes import shapes
 from benchmarks.startup import startup
 from benchmarks.stores import oss
-from benchmarks.volumes import concat, merge, mount, reflink, s3fs, trees
+from benchmarks.volumes import concat, merge, trees
 
 FAMILIES: dict[str, Family] = {
     "startup": startup,
@@ -99,12 +99,10 @@ def _keep(
     machine: dict[str, Any],
 ) -> None:
     """Write `family`.json and draw `family`.svg."""
-    from benchmarks import plots  # noqa: PLC0415 - a quick look needs no matplotlib
-
     results.mkdir(parents=True, exist_ok=True)
     figures = report.as_json(outcomes, verdicts, machine)
-    (results / f"{family}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    plots.draw(outcomes, results / f"{family}.svg")
+    (results / f"{family}.json").write_text(report.as_text(figures))
+    (results / f"{family}.svg").write_text(plots.drawing(figures))
 
 
 def _tell(what: str) -> None:

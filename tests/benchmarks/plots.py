@@ -1,55 +1,46 @@
 """A picture of what was measured: an SVG, the same bytes for the same figures."""
 
-# mypy: disable-error-code="import-not-found"
-
-from collections.abc import Sequence
-from pathlib import Path
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
-from benchmarks.runner import Outcome
+import statistics
+from collections.abc import Mapping
+from typing import Any
+from xml.sax.saxutils import escape
 
 _INK = "#808890"
 """Grey that reads on white and on black: the picture has no ground of its own."""
 _OURS, _THEIRS = "#2f81f7", "#9da7b1"
-
-mpl.rcParams.update(
-    {
-        "svg.hashsalt": "aggregation",
-        "svg.fonttype": "none",
-        "font.family": "sans-serif",
-        "font.size": 9,
-        "text.color": _INK,
-        "axes.labelcolor": _INK,
-        "axes.edgecolor": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-    }
-)
+_NAMES, _BARS, _LABELS = 260, 300, 110
+"""Widths of the columns."""
+_ROW, _BAR, _GAP = 17, 12, 10
+"""Heights: a row, its bar, and the space between two cases."""
 
 
-def draw(outcomes: Sequence[Outcome], path: Path) -> None:
-    """A group of bars for each case that is drawn, to its own scale; medians and ratios stand beside them."""
-    outcomes = [outcome for outcome in outcomes if outcome.case.drawn]
-    heights = [len(outcome.runs) + 1 for outcome in outcomes]
-    figure = Figure(figsize=(7, 0.24 * sum(heights)), layout="constrained")
-    areas = figure.subplots(len(outcomes), squeeze=False, height_ratios=heights)
-    for (area,), outcome in zip(areas, outcomes, strict=True):
-        names = list(outcome.runs)
-        medians = [outcome.spread(name, "seconds").median for name in names]
-        colours = [_OURS if name.endswith(".py") or "worker" in name else _THEIRS for name in names]
-        bars = area.barh(names, medians, color=colours, height=0.7)
-        ratios = [outcome.ratio(name, outcome.case.reference) for name in names]
-        labels = [f"{time_text(s)} ({r:.2g} x)" for s, r in zip(medians, ratios, strict=True)]
-        area.bar_label(bars, labels, padding=3, color=_INK)
-        area.set_title(outcome.case.name.partition(": ")[2], loc="left", fontsize=9)
-        area.margins(x=0.25)
-        area.invert_yaxis()
-        area.xaxis.set_visible(False)
-        area.tick_params(length=0)
-        area.spines[["top", "right", "bottom"]].set_visible(False)
-    figure.savefig(path, transparent=True, metadata={"Date": None})
+def drawing(figures: Mapping[str, Any]) -> str:
+    """Bars for each case of `report.as_json` that is drawn, to its own scale; medians and ratios beside."""
+    rows: list[str] = []
+    bottom = 0
+    for case in figures["cases"]:
+        if case["drawn"]:
+            rows += _case(case, bottom)
+            bottom += _ROW * (len(case["commands"]) + 1) + _GAP
+    width = _NAMES + _BARS + _LABELS
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom}" fill="{_INK}"'
+    head += f' viewBox="0 0 {width} {bottom}" font-family="sans-serif" font-size="12">'
+    return "\n".join([head, *rows, "</svg>", ""])
+
+
+def _case(case: Mapping[str, Any], top: int) -> list[str]:
+    medians = {name: statistics.median(command["seconds"]) for name, command in case["commands"].items()}
+    longest = max(medians.values())
+    rows = [f'<text x="{_NAMES}" y="{top + _BAR}">{escape(case["name"].partition(": ")[2])}</text>']
+    for number, (name, seconds) in enumerate(medians.items(), start=1):
+        y = top + number * _ROW
+        long = max(1, round(_BARS * seconds / longest))
+        colour = _OURS if name.endswith(".py") or "worker" in name else _THEIRS
+        label = f"{time_text(seconds)} ({case['commands'][name]['ratio']:.2g} x)"
+        row = f'<text x="{_NAMES - 5}" y="{y + _BAR - 2}" text-anchor="end">{escape(name)}</text>'
+        row += f'<rect x="{_NAMES}" y="{y}" width="{long}" height="{_BAR}" fill="{colour}"/>'
+        rows.append(row + f'<text x="{_NAMES + long + 5}" y="{y + _BAR - 2}">{label}</text>')
+    return rows
 
 
 def time_text(seconds: float) -> str:

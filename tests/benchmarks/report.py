@@ -1,10 +1,10 @@
 """What was measured, as tables for a terminal and as JSON."""
 
+import json
 import os
 import platform
-import statistics
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def promise_row(target: Mapping[str, Any]) -> str:
 def shape_rows(figures: Mapping[str, Any]) -> list[str]:
     """The rows of the README's table of shapes, from as_json's figures of that family."""
     volume, oss = (case["commands"] for case in figures["cases"])
-    flat = _median(volume["flat"], "made")
+    flat = volume["flat"]["made"]
     rows = []
     for name in sorted(volume, key=lambda name: volume[name]["ratio"]):
         shape, _, merges = name.partition(", ")
@@ -76,10 +76,10 @@ def shape_rows(figures: Mapping[str, Any]) -> list[str]:
             shape,
             merges.removesuffix(" merges") or "1",
             f"{volume[name]['ratio']:.1f}",
-            f"{_median(volume[name], 'made') / flat:.0f} x",
+            f"{volume[name]['made'] / flat:.0f} x",
             f"{oss[name]['ratio']:.1f}",
-            f"{_median(oss[name], 'requests'):,.0f}",
-            _megabytes(_median(oss[name], "up") + _median(oss[name], "down")),
+            f"{oss[name]['requests']:,.0f}",
+            _megabytes(oss[name]["up"] + oss[name]["down"]),
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return rows
@@ -90,28 +90,18 @@ def _megabytes(count: float) -> str:
     return f"{count / 1e6:.1f} MB" if count < 10e6 else f"{count / 1e6:,.0f} MB"
 
 
-def _median(command: Mapping[str, Any], quantity: Quantity) -> float:
-    return statistics.median(float(run[quantity]) for run in command["runs"])
-
-
 def as_json(
     outcomes: Sequence[Outcome], verdicts: Sequence[Verdict], machine: dict[str, Any]
 ) -> dict[str, Any]:
-    """Everything: each run's figures in seconds and bytes, in the order of the rounds."""
+    """What is kept: each round's seconds, to a microsecond, and the medians of other quantities, in bytes."""
     return {
         "machine": machine,
         "cases": [
             {
                 "name": outcome.case.name,
                 "reference": outcome.case.reference,
-                "commands": {
-                    name: {
-                        "runs": [run.quantities for run in runs],
-                        "moved": runs[-1].moved,
-                        "ratio": outcome.ratio(name, outcome.case.reference),
-                    }
-                    for name, runs in outcome.runs.items()
-                },
+                "drawn": outcome.case.drawn,
+                "commands": {name: _kept(outcome, name) for name in outcome.runs},
             }
             for outcome in outcomes
         ],
@@ -119,6 +109,32 @@ def as_json(
             {**verdict.target._asdict(), "found": verdict.found, "met": verdict.met} for verdict in verdicts
         ],
     }
+
+
+def _kept(outcome: Outcome, name: str) -> dict[str, Any]:
+    runs = outcome.runs[name]
+    kept: dict[str, Any] = {q: outcome.spread(name, q).median for q in runs[-1].quantities}
+    return kept | {
+        "seconds": [round(run.quantities["seconds"], 6) for run in runs],
+        "moved": runs[-1].moved,
+        "ratio": outcome.ratio(name, outcome.case.reference),
+    }
+
+
+def as_text(figures: Mapping[str, Any]) -> str:
+    """`as_json`'s figures as a file: a line for each command and for each target."""
+
+    def lines(items: Iterable[str]) -> str:
+        return ",\n".join(items)
+
+    cases = []
+    for case in figures["cases"]:
+        commands = lines(f"{json.dumps(name)}: {json.dumps(kept)}" for name, kept in case["commands"].items())
+        rest = json.dumps({name: value for name, value in case.items() if name != "commands"})
+        cases.append(f'{rest[:-1]}, "commands": {{\n{commands}}}}}')
+    targets = lines(map(json.dumps, figures["targets"]))
+    machine = json.dumps(figures["machine"])
+    return f'{{"machine": {machine},\n"cases": [\n{lines(cases)}],\n"targets": [\n{targets}]}}\n'
 
 
 def machine(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,213 @@
+"""Cases on mounts: file systems that share extents, one that takes its time, a real object store's."""
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import seccomp
+import slow_mount
+from benchmarks.case import (
+    GIB,
+    HERE,
+    KIB,
+    MIB,
+    Arguments,
+    Case,
+    Command,
+    Gauge,
+    Options,
+    SkippedError,
+    Target,
+    rival,
+    shell,
+    size_text,
+)
+from benchmarks.volumes import (
+    CAT_STREAMED,
+    CAT_SYNC,
+    COPY,
+    MERGE,
+    WITHOUT_SHORT_CUTS,
+    WORKER,
+    Join,
+    merge_of,
+    target_of,
+    write,
+)
+
+
+def reflink(options: Options) -> Generator[Case]:
+    """File systems that share extents, in a loop device's image."""
+    if os.geteuid() != 0:
+        raise SkippedError("mounting an image needs root")
+    if not seccomp.supported():
+        raise SkippedError("there is no way here to keep cat from sharing extents too")
+    kinds = {"xfs": ["-q", "-m", "reflink=1"], "btrfs": ["-q"]}
+    found = {kind: flags for kind, flags in kinds.items() if shutil.which(f"mkfs.{kind}")}
+    if not found:
+        raise SkippedError("there is neither mkfs.xfs nor mkfs.btrfs (Debian: xfsprogs, btrfs-progs)")
+    size = 64 * MIB if options.quick else GIB
+    for kind, flags in found.items():
+        with _image(options.folder, ["mkfs", "-t", kind, *flags]) as volume:
+            for first in (size, size + 1):
+                root = volume / "root"
+                yield _reflink(options, root, kind, (first, size), 3 if options.quick else 8)
+                shutil.rmtree(root)
+
+
+def _reflink(options: Options, root: Path, kind: str, sizes: tuple[int, int], rounds: int) -> Case:
+    join = Join(options, root, sizes)
+    # From coreutils 9.1 on cat calls copy_file_range itself, and so shares extents too.
+    copying = replace(join.cat_sync, name=CAT_STREAMED, launcher=WITHOUT_SHORT_CUTS)
+    title = f"{kind}, {size_text(sizes[0])} and {size_text(sizes[1])}"
+    targets = [
+        Target(f"{title}: at least 50 times faster than copying", name, CAT_STREAMED, at_least=50)
+        for name in (WORKER, COPY)
+    ]
+    return Case(
+        f"reflink: {title}",
+        [join.worker, join.copy, join.cat_sync, copying],
+        CAT_STREAMED,
+        rounds,
+        join.reset,
+        join.check,
+        targets if sizes[0] % 4096 == 0 else (),
+        drawn=sizes[0] % 4096 == 0,
+    )
+
+
+@contextmanager
+def _image(folder: Path, make: Sequence[str]) -> Iterator[Path]:
+    """A file system in a sparse file, mounted."""
+    image, volume = folder / "image", folder / "volume"
+    volume.mkdir(exist_ok=True)
+    image.write_bytes(b"")
+    os.truncate(image, 8 * GIB)
+    try:
+        try:
+            subprocess.run([*make, image], check=True, capture_output=True, text=True)
+            subprocess.run(["mount", "-o", "loop", image, volume], check=True, capture_output=True, text=True)
+        except subprocess.CalledProcessError as error:
+            raise SkippedError(f"{make[2]} cannot be mounted: {error.stderr.strip()}") from error
+        try:
+            yield volume
+        finally:
+            subprocess.run(["umount", volume], check=True)
+    finally:
+        image.unlink()
+
+
+def mount(options: Options) -> Generator[Case]:
+    """A mount where each look at a file takes 20 ms, as on an object store.
+
+    Names that are new to the kernel it looks up one after the other, for a driver that does not ask for
+    parallel directory operations (libfuse 2 cannot); names that it knows it asks for side by side.
+    """
+    count = 50 if options.quick else 1000
+    behind, volume = options.folder / "behind", options.folder / "slow"
+    volume.mkdir()
+    for number in range(count):
+        write(behind / "l3" / f"{number}.txt", KIB)
+    remove_target, check = target_of(behind / "result.txt", count * KIB)
+
+    def reset() -> None:
+        remove_target()
+        (last,) = behind.glob("l*")
+        new = last.rename(behind / f"l{int(last.name[1:]) + 1}")
+        names = [str(volume / new.name / f"{number}.txt") for number in range(count)]
+        (behind / "names").write_text("\n".join(names))
+
+    try:
+        with slow_mount.mounted(behind, volume, latency=0.02):
+            for kind, before in (("new names", reset), ("known names", remove_target)):
+                title = f"{count:,} x 1 KiB, 20 ms a request, {kind}"
+                script = shell('xargs cat < "$1" > "$2"', behind / "names", volume / "result.txt")
+                yield Case(
+                    f"mount: {title}",
+                    [
+                        Command(MERGE, options.script("merge.py", str(count), "--root", volume)),
+                        Command("cat", script, once=True),
+                    ],
+                    "cat",
+                    1 if options.quick else 2,
+                    before,
+                    check,
+                    [Target(f"mount, {title}: at least 8 times faster than cat", MERGE, "cat", at_least=8)],
+                )
+    except slow_mount.UnavailableError as error:
+        raise SkippedError(str(error)) from error
+
+
+def s3fs(options: Options) -> Generator[Case]:
+    """A real object store's mount: s3fs, which ossfs 1 comes from, over a server with 20 ms a request."""
+    if shutil.which("s3fs") is None:
+        raise SkippedError("there is no s3fs (Debian: s3fs)")
+    size, count = (8 * MIB, 20) if options.quick else (64 * MIB, 100)
+    volume = options.folder / "s3fs"
+    volume.mkdir()
+    with _s3fs(options.folder, volume) as gauge:
+        join = Join(options, volume / "large", (size, size))
+        yield Case(
+            f"s3fs: 2 x {size_text(size)}, 20 ms a request",
+            [
+                join.worker,
+                join.cat_sync,
+                Command("shutil.copyfileobj, fsync", rival("copyfileobj", *join.files)),
+            ],
+            CAT_SYNC,
+            1 if options.quick else 3,
+            join.reset,
+            join.check,
+            gauge=gauge,
+        )
+        many = merge_of(options, volume / "small", count, KIB, 1 if options.quick else 3)
+        name = f"s3fs: {count} x 1 KiB, 20 ms a request"
+        yield replace(many, name=name, gauge=gauge, drawn=True)
+
+
+@contextmanager
+def _s3fs(folder: Path, volume: Path) -> Iterator[Gauge]:
+    server: Arguments = [sys.executable, HERE / "s3_server.py"]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+        try:
+            assert serving.stdout is not None
+            port = serving.stdout.readline().strip()
+            if not port:
+                raise SkippedError(f"no S3 server: {serving.communicate()[1].strip().splitlines()[-1]}")
+            url = f"http://127.0.0.1:{port}"
+            urllib.request.urlopen(urllib.request.Request(f"{url}/demo", method="PUT")).close()
+            keys = folder / "keys"
+            keys.write_text("key:secret")
+            keys.chmod(0o600)
+            choices = f"url={url},use_path_request_style,passwd_file={keys}"
+            mounting = subprocess.run(
+                ["s3fs", "demo", volume, "-o", choices], check=False, capture_output=True, text=True
+            )
+            if mounting.returncode:
+                raise SkippedError(f"s3fs cannot be mounted: {mounting.stderr.strip()}")
+            try:
+                yield _requests(f"{url}/-/requests")
+            finally:
+                subprocess.run(["umount", volume], check=True)
+        finally:
+            serving.terminate()
+
+
+def _requests(url: str) -> Gauge:
+    before = 0
+
+    def count() -> int:
+        with urllib.request.urlopen(url) as answer:
+            return int(answer.read())
+
+    def reset() -> None:
+        nonlocal before
+        before = count()
+
+    return Gauge(reset, lambda: {"requests": count() - before})
