@@ -13,9 +13,9 @@ from collections.abc import Callable
 from fcntl import ioctl
 from mmap import mmap
 from struct import Struct
-from typing import Literal
 
 from aggregation.stores.checksum import crc64_function
+from aggregation.stores.promise import Way
 
 BUFFER = 128 * 1024
 """Bytes for read and write, as GNU cat takes. On ext4 with large folios 256 KiB took two fifths longer for
@@ -43,9 +43,6 @@ _FINAL = frozenset(
 """What ends a copy. Anything else before the first byte may be a kernel or a file system that cannot do this
 call: ENOSYS and EPERM (seccomp), EXDEV, EINVAL, EOPNOTSUPP, EIO (SMB), EBADF (rclone), ETXTBSY, EOVERFLOW.
 Reading and writing find out what it was."""
-
-
-Way = Literal["shared extents", "kernel copy", "streamed"]
 
 
 class Appender:
