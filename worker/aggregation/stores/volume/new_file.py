@@ -116,7 +116,7 @@ class NewFile:
         descriptor, self.descriptor = self.descriptor, -1
         try:
             os.close(descriptor)  # an object store's mount uploads here, and answers here
-            status = self._volume.patiently(lambda: os.stat(self._temporary))
+            status = self._volume.patience.call(lambda: os.stat(self._temporary))
         except FileNotFoundError as error:
             raise self._vanished() from error
         except OSError as error:
@@ -207,7 +207,7 @@ class NewFile:
                     raise
 
         try:
-            self._volume.patiently(rename, opening=False)
+            self._volume.patience.call(rename, opening=False)
         except OSError as error:
             raise self._rename_error(error) from error
         if not took_place:  # else both names may exist

@@ -57,8 +57,8 @@ def _open_after_all(volume: Volume, doing: str, path: str, first: OSError) -> in
             return os.open(path, os.O_RDONLY)
         if first.errno == ENXIO and not stat.S_ISREG(os.stat(path).st_mode):
             raise _no_file(doing, path, "not a regular file")  # a socket
-        if volume.may_pass(first, opening=True):
-            return volume.patiently(lambda: os.open(path, _TO_READ))
+        if volume.patience.may_pass(first, opening=True):
+            return volume.patience.call(lambda: os.open(path, _TO_READ))
     except OSError as error:
         raise volume.error(error, doing, path, writing=False, opening=True) from error
     if first.errno == ENOENT and not os.path.isdir(volume.root):
@@ -220,7 +220,7 @@ def check_unchanged(volume: Volume, doing: str, seen: Sequence[Seen]) -> None:
     def check(one: Seen) -> None:
         path, before = one
         try:
-            what = _difference(before, volume.patiently(lambda: os.stat(path)))
+            what = _difference(before, volume.patience.call(lambda: os.stat(path)))
         except FileNotFoundError as error:
             volume.check_presence(doing, error)
             what = "it is gone"

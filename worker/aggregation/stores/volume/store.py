@@ -18,7 +18,6 @@ from aggregation.errors import (
     AggregationError,
     CommandFailedError,
     MissingInputError,
-    SourceChangedError,
     UnavailableError,
     printable,
 )
@@ -83,7 +82,7 @@ class VolumeStorage:
         """One stat."""
         doing = "looking up a file"
         try:
-            status = self._volume.patiently(lambda: os.stat(self.path(name)))
+            status = self._volume.patience.call(lambda: os.stat(self.path(name)))
         except OSError as error:
             if error.errno in _ABSENT:
                 self._volume.check_presence(doing, error)
@@ -126,24 +125,7 @@ class VolumeStorage:
             finally:
                 opened.close()
 
-        return self._until_it_stands(join)
-
-    def _until_it_stands(self, make: Callable[[], Made]) -> Made:
-        """Make a target; anew when a source changed, once, and while a remote mount says what may pass."""
-        changed = False
-        pauses = self._volume.pauses()
-        while True:
-            try:
-                return make()
-            except SourceChangedError:
-                if changed:
-                    raise
-                changed = True
-            except UnavailableError as error:
-                pause = next(pauses, None) if self._volume.may_pass(error.__cause__, opening=True) else None
-                if pause is None:
-                    raise
-                time.sleep(pause)
+        return self._volume.patience.make(join)
 
     def _fill(
         self,
@@ -295,7 +277,7 @@ class VolumeStorage:
                 new.sync()
                 new.publish(len(data))
 
-        self._until_it_stands(write)
+        self._volume.patience.make(write)
 
     def read(self, name: str, limit: int) -> bytes:
         """From the start of the file."""
@@ -306,7 +288,7 @@ class VolumeStorage:
                 return file.read(limit)
 
         try:
-            return self._volume.patiently(read)
+            return self._volume.patience.call(read)
         except OSError as error:
             raise self._error(error, "reading a file", name) from error
 
@@ -315,7 +297,7 @@ class VolumeStorage:
         for name in names:
             path = self.path(name)
             try:
-                self._volume.patiently(lambda path=path: os.unlink(path), opening=False)  # type: ignore[misc]
+                self._volume.patience.call(lambda path=path: os.unlink(path), opening=False)  # type: ignore[misc]
             except FileNotFoundError:
                 pass
             except OSError as error:

@@ -65,10 +65,10 @@ class Temporaries:
     def _make(self, doing: str, target: str, make: Callable[[], Made]) -> Made:
         """Without a look at the folder before: it is there but for the first time."""
         try:
-            return self._volume.patiently(make)
+            return self._volume.patience.call(make)
         except FileNotFoundError:
             self._volume.make_folder(doing, os.path.dirname(target))
-            return self._volume.patiently(make)
+            return self._volume.patience.call(make)
 
     def _reserve(self, target: str, room: int) -> str:
         folder, name = os.path.split(target)
@@ -111,7 +111,7 @@ class Temporaries:
         Raises:
             OSError: it cannot be listed.
         """
-        names = self._volume.patiently(lambda: os.listdir(self._volume.path(folder)))
+        names = self._volume.patience.call(lambda: os.listdir(self._volume.path(folder)))
         hidden = {
             name: parsed for name in names if name.startswith(".") and (parsed := parse_temporary(name))
         }

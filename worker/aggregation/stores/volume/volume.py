@@ -1,13 +1,12 @@
 """A directory and what lies under it: where it is, whether it is far away, and whether it is still there."""
 
 import os
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from errno import ECONNABORTED, ENOENT, ENOTCONN, ENOTDIR, ESHUTDOWN
 from typing import Protocol, TypeVar
 
-from aggregation import errnos, limits
+from aggregation import limits
 from aggregation.errors import (
     AggregationError,
     ConfigurationError,
@@ -18,12 +17,10 @@ from aggregation.errors import (
 from aggregation.stores.promise import Settings
 
 from . import mounts
+from .patience import Patience
 
 _PARALLEL_FROM = 4
 """Files from which on threads are worth their start, where each look at a file is a request."""
-
-_PAUSES = (0.1, 5.0)
-"""Seconds before a mount is asked again: the first pause, doubled up to the longest."""
 
 _AWAY = frozenset({ENOENT, ENOTDIR, ENOTCONN, ECONNABORTED, ESHUTDOWN})
 """What a directory answers that was there, and whose mount went away or lost its process."""
@@ -67,7 +64,7 @@ class Volume:
         self.ahead = limits.sources_ahead(settings.joins)
         self.parallel = min(settings.share, self.ahead)
         self.prefix = os.path.join(root, "")
-        self._timeout = settings.timeout
+        self.patience = Patience(settings.timeout, self.is_remote)
         self._kind: mounts.Kind = "disk"
         self._device: int | None = None
         self._held = -1
@@ -157,40 +154,6 @@ class Volume:
         remote = self.is_remote()
         return from_os_error(error, doing, path, writing=writing, remote=remote, opening=opening)
 
-    def may_pass(self, error: BaseException | None, *, opening: bool = False) -> bool:
-        """Whether the worker waits an error out: a remote mount says it while its service is away."""
-        if not isinstance(error, OSError) or not errnos.answer(error.errno, opening=opening).waits:
-            return False
-        return self.is_remote()
-
-    def pauses(self) -> Iterator[float]:
-        """Seconds to wait before each further try, until the timeout has passed since the first call."""
-        end = time.monotonic() + self._timeout
-        pause, longest = _PAUSES
-        while (left := end - time.monotonic()) > 0:
-            yield min(pause * (1 - os.urandom(1)[0] / 512), left)
-            pause = min(2 * pause, longest)
-
-    def patiently(self, call: Callable[[], Made], *, opening: bool = True) -> Made:
-        """What a call gives that can be repeated; on a remote mount, errors that may pass are waited out.
-
-        Raises:
-            OSError: what the last try said.
-        """
-        try:
-            return call()
-        except OSError as error:
-            last = error
-        for pause in self.pauses():
-            if not self.may_pass(last, opening=opening):
-                break
-            time.sleep(pause)
-            try:
-                return call()
-            except OSError as error:
-                last = error
-        raise last
-
     def make_folder(self, doing: str, folder: str) -> None:
         """Create the folder, and what is absent above it, at most the root unless that was there before.
 
@@ -205,7 +168,7 @@ class Volume:
         path = self.path(folder)
         for _ in range(_TRIES):
             try:
-                self.patiently(lambda: os.mkdir(path))
+                self.patience.call(lambda: os.mkdir(path))
             except FileExistsError:
                 return
             except FileNotFoundError as error:
