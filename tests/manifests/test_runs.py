@@ -3,25 +3,18 @@
 import dataclasses
 import itertools
 import random
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import yaml
-from click.testing import CliRunner
 
-import scripts
 from oss_server import OssServer
 from workflows.catalogue import submit
 from workflows.children import follow
 from workflows.execution import Cluster
 from workflows.expansion import Pod
-
-sys.path.append(str(scripts.REPOSITORY))
-
-from manifests import generate
+from workflows.generated import documents
 
 FILES = 16
 PLACE = "aggregation-demo"
@@ -44,9 +37,7 @@ def generated(*arguments: str) -> Shape:
     """What generate.py writes, its children in the place of the steps that create them."""
 
     def expanded(workflow: str, given: Mapping[str, str]) -> list[list[Pod]]:
-        command = ["--files", str(FILES), *arguments]
-        written = CliRunner().invoke(generate.generate, command, catch_exceptions=False)
-        *templates, document = yaml.safe_load_all(written.stdout)
+        *templates, document = documents("--files", FILES, *arguments)
         return follow(document, templates, given, name=workflow).levels()
 
     return expanded
