@@ -211,7 +211,7 @@ class _Scope:
             ManifestError: a tag names nothing that is known here.
         """
         if isinstance(value, str):
-            return _TAG.sub(self._replacement, value)
+            return _TAG.sub(self._replacement, value) if "{{" in value else value
         if isinstance(value, list):
             return [self.fill(item) for item in value]
         if isinstance(value, dict):
