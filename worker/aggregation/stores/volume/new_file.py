@@ -118,7 +118,7 @@ class NewFile:
             os.close(descriptor)  # an object store's mount uploads here, and answers here
             status = self._volume.patience.call(lambda: os.stat(self._temporary))
         except FileNotFoundError as error:
-            raise self._vanished() from error
+            raise self._vanished(error) from error
         except OSError as error:
             raise self.error(error) from error
         if status.st_size != size:
@@ -134,10 +134,13 @@ class NewFile:
         self._rename(status)
         sync_folder(os.path.dirname(self.path) or ".")
 
-    def _vanished(self) -> AggregationError:
-        """The error of a temporary that somebody removed, or whose mount went away."""
-        if self._volume.was_found() and not self._volume.is_still_there():
-            return self._volume.went_away(self.doing)
+    def _vanished(self, error: OSError) -> AggregationError:
+        """The error of a temporary that somebody removed.
+
+        Raises:
+            UnavailableError: its mount went away.
+        """
+        self._volume.check_presence(self.doing, error)
         why = f"{printable(self._temporary)} was written and is gone"
         return UnavailableError(self.doing, why, "run again; if it stays, look for what removes hidden files")
 
@@ -160,7 +163,7 @@ class NewFile:
                 while count := file.readinto(block):
                     found = calculate(block[:count], found)
         except FileNotFoundError as error:
-            raise self._vanished() from error
+            raise self._vanished(error) from error
         except OSError as error:
             raise self.error(error) from error
         return found
@@ -216,7 +219,7 @@ class NewFile:
 
     def _rename_error(self, error: OSError) -> AggregationError:
         if error.errno == ENOENT and not os.path.lexists(self._temporary):
-            return self._vanished()
+            return self._vanished(error)
         if error.errno in _NO_RENAME:
             why = f"{printable(self.path)}: renaming a file: {os.strerror(error.errno)}"
             cure = "use a mount that can rename, or the object store itself by --root oss://BUCKET/PREFIX"

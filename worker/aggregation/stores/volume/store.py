@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, ELOOP, ENOENT, ENOSPC, ENOTDIR, EROFS
-from typing import TypeVar
 
 from aggregation.errors import (
     AggregationError,
@@ -31,8 +30,6 @@ from .volume import Volume
 
 _TARGET_ERRORS = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
 """Errors of a copy that can come from its target only."""
-
-Made = TypeVar("Made")
 
 _ABSENT = frozenset({ENOENT, ENOTDIR, ELOOP})
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from errno import ECONNABORTED, ENOENT, ENOTCONN, ENOTDIR, ESHUTDOWN
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from aggregation import limits
 from aggregation.errors import (
@@ -19,6 +19,9 @@ from aggregation.stores.promise import Settings
 from . import mounts
 from .patience import Patience
 
+if TYPE_CHECKING:
+    from . import synchronised
+
 _PARALLEL_FROM = 4
 """Files from which on threads are worth their start, where each look at a file is a request."""
 
@@ -32,28 +35,8 @@ Made = TypeVar("Made")
 Item = TypeVar("Item")
 
 
-class Status(Protocol):
-    """What is asked of an open file; os.stat_result has more."""
-
-    @property
-    def st_nlink(self) -> int:
-        """Names that it has."""
-        ...
-
-    @property
-    def st_mode(self) -> int:
-        """What kind of file it is, and who may do what."""
-        ...
-
-    @property
-    def st_size(self) -> int:
-        """Bytes."""
-        ...
-
-    @property
-    def st_mtime_ns(self) -> int:
-        """Nanoseconds since the epoch, at the last change of its bytes."""
-        ...
+Status: TypeAlias = "os.stat_result | synchronised.Status"
+"""What an open file is."""
 
 
 class Volume:
@@ -106,20 +89,18 @@ class Volume:
         """Whether to change files' modes and owners; on FUSE that is a request, or nothing."""
         return not self.is_remote() or self._kind == "network"
 
-    def was_found(self) -> bool:
-        """Whether the directory was there once in this process's life."""
-        return self._device is not None
-
     def holds(self, device: int) -> bool:
         """Whether a file with this st_dev lies where the directory was found, as far as that is known."""
         return self._device in (None, device)
 
-    def is_still_there(self) -> bool:
-        """Whether the directory lies on the file system on which it was found."""
+    def _has_gone(self) -> bool:
+        """Whether the directory was found once, and lies no longer on the file system of that time."""
+        if self._device is None:
+            return False
         try:
-            return self.holds(os.stat(self.prefix).st_dev)
+            return not self.holds(os.stat(self.prefix).st_dev)
         except OSError as error:
-            return error.errno not in _AWAY  # anything else says nothing about where it is
+            return error.errno in _AWAY  # anything else says nothing about where it is
 
     def check_presence(self, doing: str, cause: BaseException | None = None) -> None:
         """See that the directory is still the one that was found.
@@ -127,18 +108,18 @@ class Volume:
         Raises:
             UnavailableError: its mount went away, or another one came in its place.
         """
-        if self.was_found() and not self.is_still_there():
-            raise self.went_away(doing) from cause
+        if self._has_gone():
+            raise self._went_away(doing) from cause
 
-    def went_away(self, doing: str) -> UnavailableError:
+    def _went_away(self, doing: str) -> UnavailableError:
         """The error of a mount that was there when the work began."""
         why = f"the volume under {printable(self.root)} went away ({mounts.what_is_mounted()})"
         return UnavailableError(doing, why, "nothing was written in its place: run again once it is mounted")
 
     def missing_root(self, doing: str, kind: type[AggregationError]) -> AggregationError:
         """The error of a directory that is not there; `kind` unless it was there before."""
-        if self.was_found():
-            return self.went_away(doing)
+        if self._device is not None:
+            return self._went_away(doing)
         return kind(
             doing,
             f"the root {printable(self.root)} does not exist ({mounts.what_is_mounted()})",
@@ -149,8 +130,8 @@ class Volume:
         self, error: OSError, doing: str, path: str, *, writing: bool, opening: bool = False
     ) -> AggregationError:
         """What the kernel said about a path, by `from_os_error`; or that its mount went away."""
-        if self.was_found() and not self.is_still_there():
-            return self.went_away(doing)
+        if self._has_gone():
+            return self._went_away(doing)
         remote = self.is_remote()
         return from_os_error(error, doing, path, writing=writing, remote=remote, opening=opening)
 
@@ -163,7 +144,7 @@ class Volume:
             OSError: a folder cannot be made.
         """
         self.check_presence(doing)
-        if not folder and self.was_found():
+        if not folder and self._device is not None:
             return
         path = self.path(folder)
         for _ in range(_TRIES):
@@ -178,7 +159,7 @@ class Volume:
             else:
                 sync_folder(os.path.dirname(path) or ".")
                 return
-        raise self.went_away(doing)
+        raise self._went_away(doing)
 
     def overlaps(self, names: Sequence[object]) -> bool:
         """Whether to look at so many files from several threads at once."""
