@@ -79,9 +79,8 @@ def run(task: Task, look: Callable[[], object]) -> None:
             lines.start()
         if task.reads_stdin:
             feeder = Feeder(task.doing, process, task.inputs)
-        printed = Printed(process, watch, _MOMENT_SECONDS)
-        if task.writes_stdout:
-            # Opened after the spawn: see command.join.
+        printed = Printed(process, watch, _MOMENT_SECONDS) if task.writes_stdout else None
+        if printed is not None:  # written to a file that is opened after the spawn: see command.join
             save(task.doing, task.output, printed)
         while process.returncode is None:
             watch()
@@ -94,20 +93,20 @@ def run(task: Task, look: Callable[[], object]) -> None:
         _clear_up(starter.settled(), task, feeder, lines)
     if feeder is not None and feeder.failure is not None:
         raise feeder.failure
-    _see_that_it_ended_well(task, process.returncode, kills)
-    if left or (task.writes_stdout and not printed.is_whole):
-        who = "; ".join(map(str, left[:3])) or "it holds its standard output open"
-        raise CommandFailedError(
-            task.doing,
-            f"it ended with 0 while something that it had started still ran ({who})",
-            "let it wait for all that it starts, as a shell does by `wait`",
-        )
-
-
-def _see_that_it_ended_well(task: Task, returncode: int, kills: int | None) -> None:
-    if returncode:
-        why, cure = diagnosis.ended(returncode, task.arguments[0], kills)
+    if process.returncode:
+        why, cure = diagnosis.ended(process.returncode, task.arguments[0], kills)
         raise CommandFailedError(task.doing, why, cure)
+    if left or (printed is not None and not printed.is_whole):
+        raise _still_runs(task, left)
+
+
+def _still_runs(task: Task, left: Sequence[descendants.Process]) -> CommandFailedError:
+    who = "; ".join(map(str, left[:3])) or "it holds its standard output open"
+    return CommandFailedError(
+        task.doing,
+        f"it ended with 0 while something that it had started still ran ({who})",
+        "let it wait for all that it starts, as a shell does by `wait`",
+    )
 
 
 def _still_running(
