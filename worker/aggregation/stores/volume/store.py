@@ -9,9 +9,9 @@ need, because that costs several requests there.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from errno import EDQUOT, EFBIG, ELOOP, ENOENT, ENOSPC, ENOTDIR, EROFS
+from errno import ELOOP, ENOENT, ENOTDIR
 
 from aggregation.errors import (
     AggregationError,
@@ -22,14 +22,11 @@ from aggregation.errors import (
 )
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
 
-from . import fast_copy
+from .copier import Copier
 from .new_file import NewFile
 from .sources import Seen, Sources, check_unchanged, close_read, open_source
 from .temporaries import Temporaries
 from .volume import Volume
-
-_TARGET_ERRORS = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
-"""Errors of a copy that can come from its target only."""
 
 _ABSENT = frozenset({ENOENT, ENOTDIR, ELOOP})
 
@@ -40,7 +37,7 @@ class VolumeStorage:
     def __init__(self, root: str, settings: Settings = Settings()) -> None:  # noqa: B008 - it is frozen
         self._volume = Volume(root, settings)
         self._temporaries = Temporaries(self._volume)
-        self._verify = settings.verify
+        self._copier = Copier(self._volume, verify=settings.verify)
         self._seen: dict[str, list[Seen]] = {}  # a command's inputs, by its workplace
 
     def path(self, name: str) -> str:
@@ -116,55 +113,11 @@ class VolumeStorage:
             opened = Sources(self._volume, doing, sources)
             try:
                 with NewFile(self._volume, self._temporaries, doing, target) as new:
-                    return self._fill(
-                        new, advance, checksum, lambda to: self._append(to, new, opened), started
-                    )
+                    return self._copier.join(new, opened, advance=advance, checksum=checksum, started=started)
             finally:
                 opened.close()
 
         return self._volume.patience.make(join)
-
-    def _fill(
-        self,
-        new: NewFile,
-        advance: Advance | None,
-        checksum: bool,  # noqa: FBT001 - as the callers have it
-        append: Callable[[fast_copy.Appender], None],
-        started: float,
-    ) -> Written:
-        """Let `append` fill the new file, and publish it."""
-        appender = fast_copy.Appender(new.descriptor, checksum=checksum or self._verify, advance=advance)
-        try:
-            append(appender)
-            new.sync()
-            way = appender.way()
-            new.publish(appender.size, (lambda: appender.crc64) if self._verify else None)
-        except AggregationError:
-            if advance is not None:
-                advance(-appender.size)  # it may be begun anew
-            raise
-        seconds = time.perf_counter() - started
-        return Written(appender.size, appender.crc64, way, 0, seconds, True if self._verify else None)
-
-    def _append(self, appender: fast_copy.Appender, new: NewFile, sources: Sources) -> None:
-        path = new.path
-        try:
-            for path, descriptor, status, head in sources:  # noqa: B007 - for the error below
-                size = status.st_size
-                taken = appender.append(descriptor, size, head)
-                if taken != size or size >= fast_copy.SMALL:
-                    sources.was_read(taken)
-            appender.flush()
-            sources.finish()
-        except OSError as error:
-            raise self._copy_error(error, appender, new, path) from error
-
-    def _copy_error(
-        self, error: OSError, appender: fast_copy.Appender, new: NewFile, source: str
-    ) -> AggregationError:
-        if appender.writing or error.errno in _TARGET_ERRORS:
-            return new.error(error)
-        return self._volume.error(error, new.doing, source, writing=False)
 
     @contextmanager
     def workplace(self, target: str, scratch: str | None) -> Iterator[str]:
@@ -246,15 +199,9 @@ class VolumeStorage:
             return Written(size, crc64, "renamed", 0, time.perf_counter() - started)
         try:
             with NewFile(self._volume, self._temporaries, doing, target) as new:
-
-                def append(appender: fast_copy.Appender) -> None:
-                    try:
-                        appender.append(descriptor, os.fstat(descriptor).st_size)
-                        appender.flush()
-                    except OSError as error:
-                        raise self._copy_error(error, appender, new, path) from error
-
-                return self._fill(new, advance, checksum, append, started)
+                return self._copier.copy(
+                    new, path, descriptor, advance=advance, checksum=checksum, started=started
+                )
         finally:
             close_read(descriptor)
 
