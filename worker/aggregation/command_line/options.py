@@ -54,8 +54,8 @@ command_option = option(
     envvar="AGGREGATION_COMMAND",
     metavar="COMMAND",
     help="Make the target by this program instead of joining bytes. Quoted as for a shell, but run without "
-    "one; {inputs}, {output}, {level} and {number} are replaced, {{number}} "
-    "becomes {number}. Without {inputs} the joined inputs come on "
+    "one; {inputs}, {inputs-file} (a list of them), {output}, {level} and {number} are replaced, {{number}} "
+    "becomes {number}. Without inputs the joined inputs come on "
     "its standard input, without {output} its standard output is the target.",
 )
 

@@ -1,9 +1,10 @@
 """The user's own merge command: one program that makes a target of its inputs, run without a shell.
 
 The command is an argument list, quoted as a shell would quote it. `{inputs}`, an argument of its own, becomes
-the inputs' paths; `{output}`, `{level}` and `{number}` are replaced wherever they stand. A command without
-`{inputs}` reads the joined inputs on its standard input, one without `{output}` writes the target to its
-standard output. The target appears only if the command ends with 0 and wrote something.
+the inputs' paths; `{inputs-file}`, the path of a file that lists them, `{output}`, `{level}` and `{number}`
+are replaced wherever they stand. A command with neither of the first two reads the joined inputs on its
+standard input, one without `{output}` writes the target to its standard output. The target appears only if
+the command ends with 0 and wrote something.
 """
 
 import os
@@ -25,10 +26,15 @@ from aggregation.errors import (
 )
 from aggregation.stores.promise import Advance, Storage, Written, describe
 
-from . import child
+from . import child, lists
 from .diagnosis import MESSAGES
 
-_BRACED = re.compile(r"(\{+)(inputs|output|level|number)(\}+)")
+_LIST = "inputs-file"
+
+_BRACED = re.compile(rf"(\{{+)({_LIST}(?::[^{{}}]+)?|inputs|output|level|number)(\}}+)")
+
+_LISTS = {f"{_LIST}:{style}" if style else _LIST: style for style in lists.STYLES}
+"""The names that become the path of a list, and its style."""
 
 _SHOWN = 5
 """Names of side files that a line holds."""
@@ -54,7 +60,13 @@ class Command(NamedTuple):
     @property
     def reads_stdin(self) -> bool:
         """Whether the inputs come on standard input."""
-        return "{inputs}" not in self.arguments
+        return "{inputs}" not in self.arguments and not self.lists
+
+    @property
+    def lists(self) -> set[str]:
+        """The styles of the lists of inputs that it asks for."""
+        names = {name for argument in self.arguments for name in _placeholders(argument)}
+        return {_style(name) for name in names if name.startswith(_LIST)}
 
     @property
     def writes_stdout(self) -> bool:
@@ -64,6 +76,7 @@ class Command(NamedTuple):
     def expanded(self, inputs: Sequence[str], output: str, level: int, number: int) -> list[str]:
         """The arguments with their placeholders replaced; nothing else in them means anything."""
         values = {"inputs": "{inputs}", "output": output, "level": str(level), "number": str(number)}
+        values |= {name: lists.path_of(style, output) for name, style in _LISTS.items()}
         expanded: list[str] = []
         for argument in self.arguments:
             if argument == "{inputs}":
@@ -86,8 +99,13 @@ def _replaced(match: re.Match[str], values: Mapping[str, str]) -> str:
     return f"{before[depth:]}{inner}{after[depth:]}"
 
 
+def _style(name: str) -> str:
+    """What stands behind `inputs-file:`; empty without it."""
+    return name.removeprefix(_LIST).removeprefix(":")
+
+
 def _placeholders(argument: str) -> set[str]:
-    """The names that an argument has to be replaced."""
+    """The names that stand in an argument to be replaced."""
     return {match[2] for match in _BRACED.finditer(argument) if min(len(match[1]), len(match[3])) % 2}
 
 
@@ -95,7 +113,8 @@ def parse(text: str) -> tuple[str, ...]:
     """Split a command as a shell would, without running one.
 
     Raises:
-        ValueError: the quotes do not match, there is no program, or `{inputs}` is part of an argument.
+        ValueError: the quotes do not match, there is no program, `{inputs}` is part of an argument, or
+            `{inputs-file:...}` names a way to write a list that is not known.
     """
     try:
         arguments = tuple(shlex.split(text))
@@ -109,6 +128,10 @@ def parse(text: str) -> tuple[str, ...]:
                 f"{{inputs}} must be an argument of its own, not a part of {argument!r}; what the program "
                 "itself shall see as {inputs} is written {{inputs}}"
             )
+    for style in Command(arguments).lists:
+        if style not in lists.STYLES:
+            known = " or ".join(f"{{{name}}}" for name in _LISTS)
+            raise ValueError(f"{{{_LIST}:{style}}} is no list of inputs: write {known}")
     return arguments
 
 
@@ -140,6 +163,7 @@ def join(
         fetched = f"{output}.inputs"
         inputs = storage.download(sources, fetched)
         path = os.path.abspath(output)  # the command may change its folder
+        made = lists.write(doing, command.lists, inputs, path)
         task = child.Task(
             doing,
             command.expanded(inputs, path, level, number),
@@ -155,7 +179,8 @@ def join(
         except (CommandFailedError, MissingInputError):  # the other one where the inputs go to standard input
             _see_that_the_volume_is_there(doing, [*inputs[:1], os.path.dirname(path)])
             raise
-        _tell_of_side_files(command, target, folder, {os.path.basename(output), os.path.basename(fetched)})
+        ours = {os.path.basename(name) for name in (output, fetched, *made)}
+        _tell_of_side_files(command, target, folder, ours)
         written = storage.upload(output, target, advance=advance, checksum=checksum)
         return written._replace(seconds=time.perf_counter() - started)
 

@@ -30,7 +30,7 @@ def not_started(error: OSError, arguments: Sequence[str], inputs: int) -> tuple[
     if error.errno == errno.E2BIG:
         return (
             f"{why}: {inputs} inputs are too many for one command line",
-            "lower --fan-in, or leave out {inputs} and read them joined from standard input",
+            "lower --fan-in, let the program read a list of them ({inputs-file}), or leave out {inputs}",
         )
     path = shutil.which(arguments[0], os.F_OK) or arguments[0]
     head = _head_of(path)
