@@ -1,0 +1,76 @@
+"""What `make bench` measured, as tables: aims, shapes, and the three figures of the README."""
+
+import json
+from functools import cache
+from typing import Any, NamedTuple
+
+from benchmarks import report
+from scripts import REPOSITORY
+
+RESULTS = REPOSITORY / "tests" / "benchmarks" / "results"
+
+
+class Comparison(NamedTuple):
+    """A bar of ours beside a bar of what else people use."""
+
+    what: str
+    """What was done, as a case of the benchmarks."""
+    ours: str
+    theirs: str
+    ratio: float
+    """Their time in units of ours: the median of the rounds."""
+    words: str
+    """How it compares, in a few words."""
+
+
+@cache
+def results() -> dict[str, Any]:
+    """The figures of each family, by its name."""
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))
+    }
+
+
+def targets() -> str:
+    """A row for each aim."""
+    rows = [report.promise_row(target) for family in results().values() for target in family["targets"]]
+    return "\n".join(["| Aim | Measured |", "|---|---|", *rows])
+
+
+def shapes() -> str:
+    """A row for each shape of a tree."""
+    head = ["Shape", "Merges", "Volume: time", "Volume: data written"]
+    head += ["OSS: time", "OSS: requests", "OSS: bytes through the worker"]
+    line = "|".join(["---"] * len(head))
+    return "\n".join([f"| {' | '.join(head)} |", f"|{line}|", *report.shape_rows(results()["shapes"])])
+
+
+def comparisons() -> list[Comparison]:
+    """The three figures that the README shows."""
+    return [
+        _compare("oss", "oss: 2 x 64 MiB, 20 ms, 50 MB/s", "process.py", "GET and PUT, oss2"),
+        _compare("trees", "tree: 4,096 x 1 KiB, fan-in 2", "pipeline.py", "one process a merge"),
+        _compare("concat", "concat: 2 x 1 GiB, to the disk", "process.py", "cat, sync"),
+    ]
+
+
+def _compare(family: str, name: str, ours: str, theirs: str) -> Comparison:
+    (case,) = [each for each in results()[family]["cases"] if each["name"] == name]
+    assert case["reference"] == theirs, name
+    ratio = 1 / case["commands"][ours]["ratio"]
+    words = f"{ratio:,.0f} times faster" if ratio >= 2 else f"{1 / ratio:.2f} times the time"
+    return Comparison(name.partition(": ")[2], ours, theirs, ratio, words)
+
+
+def three() -> str:
+    """The README's table of figures."""
+    titles = (
+        "Two objects into one, on OSS",
+        "A whole tree of small files",
+        "Two large files into one, on a disk",
+    )
+    rows = [
+        f"| {title} ({each.what}) | `{each.ours}` | {each.theirs} | {each.words} |"
+        for title, each in zip(titles, comparisons(), strict=True)
+    ]
+    return "\n".join(["| What | Here | Beside | Measured |", "|---|---|---|---|", *rows])
