@@ -8,7 +8,7 @@ IMAGE   ?= $(DEFAULT)
 SHELL   := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint image push bench e2e oss-server lock clean
+.PHONY: help demo test lint docs image push expand bench e2e oss-server lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ lint: $(VENV)/dev ## Check style, types, which folder imports which, and lengths
 	$(BIN)/mypy
 	PYTHONPATH=worker $(BIN)/lint-imports --no-logo --no-cache
 
+docs: $(VENV)/dev ## Write the pages' tables and drawings anew, from the code and what was measured
+	@$(BIN)/python tests/support/pages
+
 image: ## Build the image, under the name that the tutorial's workflow asks for (IMAGE=...)
 	docker build --platform linux/amd64 --tag "$(IMAGE)" .
 
@@ -36,6 +39,9 @@ push: ## Build the image, push it to a registry of yours and print its digest (I
 	docker push "$(IMAGE)"
 	@name=$$(sed 's|:[^/:]*$$||; s|^docker\.io/||' <<< "$(IMAGE)") && \
 	  docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$(IMAGE)" | grep "^$$name@"
+
+expand: $(VENV)/dev ## Show the commands of a workflow's pods, without a cluster (WORKFLOW="process-data.yaml -p numbers=50")
+	@$(BIN)/python tests/support/workflows manifests/$(or $(WORKFLOW),process-data.yaml)
 
 bench: $(VENV)/bench ## Measure the worker beside its rivals (BENCH="--quick", or some of its cases: BENCH="shapes")
 	@$(BIN)/python tests/benchmarks $(BENCH)

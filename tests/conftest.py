@@ -4,11 +4,12 @@ The folders mirror the worker's: a change to `aggregation/stores/oss/client.py` 
 
 - here: the tree and its names, the steps, whole runs on every store, kills
 - command_line: the scripts' options, lines, streams and start
-- commands: the user's own merge command, and the README's recipes
+- commands: the user's own merge command, and the recipes of docs/command.md
 - stores: the contract that every store keeps; volume, oss and fsspec_store: what only one of them does
 - manifests: the YAML files and generate.py, expanded to the commands of each pod
-- project: README, Makefile, image, and the OSS server of these tests
-- support: what is no test: servers, mounts, the machine's parts, the scripts as processes, Argo's expansion
+- project: README, the pages of docs/, Makefile, image, and the OSS server of these tests
+- support: what is no test: servers, mounts, the machine's parts, the scripts as processes, the pages as people
+  read them, Argo's expansion
 - benchmarks and e2e: programs of their own (`make bench`, `make e2e`)
 """
 

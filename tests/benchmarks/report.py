@@ -54,7 +54,7 @@ def verdict_line(verdict: Verdict) -> str:
 
 
 def promise_row(target: Mapping[str, Any]) -> str:
-    """A target of as_json's as a row of the README's table: the promise, and what was measured."""
+    """A target of as_json's as a row of docs/performance.md: the promise, and what was measured."""
     found = target["found"]
     if target["quantity"] == "memory":
         text = f"{found / MIB:.1f} MiB"
@@ -66,7 +66,7 @@ def promise_row(target: Mapping[str, Any]) -> str:
 
 
 def shape_rows(figures: Mapping[str, Any]) -> list[str]:
-    """The rows of the README's table of shapes, from as_json's figures of that family."""
+    """The rows of the table of shapes in docs/performance.md, from as_json's figures of that family."""
     volume, oss = (case["commands"] for case in figures["cases"])
     flat = volume["flat"]["made"]
     rows = []

@@ -1,4 +1,4 @@
-"""What each shape of a tree costs, on a volume and on OSS: the figures behind the README's advice."""
+"""What each shape of a tree costs, on a volume and on OSS: the figures of docs/performance.md."""
 
 import shutil
 from collections.abc import Generator, Mapping

@@ -1,4 +1,4 @@
-"""The README's recipes as they stand there: the derived image is built, and each command is run in it."""
+"""The recipes of docs/command.md as they stand there, each run in the derived image that the page builds."""
 
 import os
 import random
@@ -12,13 +12,13 @@ import pytest
 
 import machine
 from oss_server import OssServer
+from pages.markdown import page
 from scripts import REPOSITORY, leftovers, write_level
 
 PLAIN = "aggregation-worker:test"
 TOOLS = "aggregation-tools:test"
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("\n## Bring your own merge\n")[2].partition("\n## ")[0]
-SHELL_BLOCKS = re.findall(r"^```sh\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
+PAGE = page("docs/command.md")
+SHELL_BLOCKS = [block.text for block in PAGE.blocks("sh")]
 SEGMENTS = [5, 7, 3, 9, 4, 6, 8]
 """Frames of each segment of the animation."""
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker")]
 
 
 def block(word: str) -> str:
-    """The one shell block of the README's section that has a word, with the images' names for tests."""
+    """The one shell block of the page that has a word, with the images' names for tests."""
     (found,) = [text for text in SHELL_BLOCKS if word in text]
     return re.sub(r"\baggregation-tools\b", TOOLS, found)
 
@@ -61,9 +61,9 @@ def plain() -> str:
 
 @pytest.fixture(scope="module")
 def tools(plain: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The derived image, built by the README's Dockerfile and command."""
+    """The derived image, built by the page's Dockerfile and command."""
     folder = tmp_path_factory.mktemp("tools")
-    (dockerfile,) = re.findall(r"^```dockerfile\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
+    (dockerfile,) = [block.text for block in PAGE.blocks("dockerfile")]
     dockerfile, replaced = re.subn(r"^FROM \S+$", f"FROM {plain}", dockerfile, flags=re.MULTILINE)
     assert replaced == 1
     (folder / "Dockerfile").write_text(dockerfile)
@@ -73,7 +73,7 @@ def tools(plain: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """The folder in which the README's commands are called; `data` in it is the volume."""
+    """The folder in which the page's commands are called; `data` in it is the volume."""
     (tmp_path / "data").mkdir()
     return tmp_path
 
@@ -110,7 +110,7 @@ def sorted_inputs(root: Path) -> bytes:
 
 
 def test_sorted_merge(tools: str, here: Path) -> None:
-    """The README's line makes one sorted file of many."""
+    """The page's line makes one sorted file of many."""
     assert tools in block("sort -m")
     whole = sorted_inputs(here / "data/logs")
     shell(block("sort -m"), here)

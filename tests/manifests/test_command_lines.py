@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pages.markdown import page, pages
 from scripts import REPOSITORY, WORKER, environment
 from workflows.catalogue import FOLDER
 from workflows.command_lines import PAGES, comments, found, mistakes
@@ -32,7 +33,7 @@ def test_comments_of_a_manifest(page: Path) -> None:
     assert mistakes(comments(page), page.parent) == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "Makefile"])
+@pytest.mark.parametrize("name", [*map(str, pages()), "Makefile"])
 def test_pages(name: str) -> None:
     """From the repository's folder."""
     assert mistakes((REPOSITORY / name).read_text(encoding="utf-8"), REPOSITORY) == []
@@ -57,9 +58,9 @@ def test_what_generate_writes(shape: tuple[str, ...]) -> None:
     assert mistakes(head, FOLDER, namespace=namespace, made=made) == []
 
 
-def test_the_readme_shows_commands() -> None:
+def test_the_pages_show_commands() -> None:
     """What the checks above look at is there: they would pass on an empty page too."""
-    verbs = {command.words[:2] for command in found((REPOSITORY / "README.md").read_text(encoding="utf-8"))}
+    verbs = {command.words[:2] for command in found(page("docs/argo.md").text)}
     assert {("kubectl", "apply"), ("argo", "submit"), ("argo", "get")} <= verbs
 
 

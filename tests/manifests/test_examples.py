@@ -1,4 +1,4 @@
-"""The workflows of manifests/examples: they load, they are hardened, and they run the README's recipes."""
+"""The workflows of manifests/examples: they load, are hardened, and run the recipes of docs/command.md."""
 
 import re
 import shlex
@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts import REPOSITORY, write_level
+from pages.markdown import page
+from scripts import write_level
 from workflows import models
 from workflows.catalogue import FOLDER, LIBRARY, RUNNABLE, commands, parameters_of, submit
 from workflows.execution import Cluster
 from workflows.expansion import Manifest, Pod, Stage, effective_spec, expand, load
 
 EXAMPLES = {path.name: load(path)[0] for path in sorted((FOLDER / "examples").glob("*.yaml"))}
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGE = page("docs/command.md")
 EACH = pytest.mark.parametrize(("name", "example"), EXAMPLES.items(), ids=EXAMPLES)
 
 
@@ -29,10 +30,10 @@ def pods_of(example: Manifest) -> list[Pod]:
 
 
 def test_there_is_one_for_each_recipe() -> None:
-    """Sorted merge, animation and map, each named in the README."""
+    """Sorted merge, animation and map, each named on the page."""
     assert list(EXAMPLES) == ["animation.yaml", "map.yaml", "sorted-merge.yaml"]
     for name in EXAMPLES:
-        assert f"`{name}`" in README
+        assert f"`{name}`" in PAGE.text
 
 
 @EACH
@@ -77,10 +78,10 @@ def test_what_it_lays_over_the_template_weakens_nothing(name: str, example: Mani
 
 
 @EACH
-def test_it_runs_the_readmes_recipe(name: str, example: Manifest) -> None:
-    """Command and suffix are the README's, word by word, as a variable of each pod."""
+def test_it_runs_the_page_s_recipe(name: str, example: Manifest) -> None:
+    """Command and suffix are the page's, word by word, as a variable of each pod."""
     program = {"animation.yaml": "ffmpeg", "map.yaml": "osmium", "sorted-merge.yaml": "sort -m"}[name]
-    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    blocks = [block.text for block in PAGE.blocks("sh")]
     (block,) = [text for text in blocks if program in text and "--command" in text]
     words = shlex.split(block.replace("\\\n", " "))
     recipe = shlex.split(words[words.index("--command") + 1])

@@ -1,6 +1,5 @@
 """What is set up once: the settings, the kustomization, and what can be laid over the manifests."""
 
-import re
 import subprocess
 from xml.etree import ElementTree as ET
 
@@ -9,7 +8,7 @@ import yaml
 from hera.workflows.models import SecurityContext
 
 import machine
-from scripts import REPOSITORY
+from pages.markdown import page
 from workflows import models, parameters
 from workflows.catalogue import DOCUMENTS, FOLDER, LIBRARY, RUNNABLE, SETTINGS, parameters_of
 from workflows.expansion import Manifest, effective_spec, expand, load, merge
@@ -148,9 +147,8 @@ def test_argos_own_containers_pass_the_restricted_standard() -> None:
 
 
 def test_the_lifecycle_rules_remove_what_a_failed_run_leaves() -> None:
-    """The README's rules: levels of runs, under the manifests' prefix, and unfinished uploads."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"^```xml\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    """The rules of docs/oss.md: levels of runs, under the manifests' prefix, and unfinished uploads."""
+    (text,) = [block.text for block in page("docs/oss.md").blocks("xml")]
     levels, uploads = ET.fromstring(text).findall("Rule")
     prefix = parameters_of(RUNNABLE["process-data-oss.yaml"])["prefix"]
     assert levels.findtext("Prefix") == f"{prefix}/runs/"

@@ -16,6 +16,7 @@ import pytest
 
 import machine
 from oss_server import OssServer
+from pages.markdown import page
 from scripts import REPOSITORY, leftovers, write_level
 from workflows.catalogue import FOLDER, TUTORIAL, submit
 from workflows.expansion import Pod, effective_spec, load
@@ -174,11 +175,10 @@ def test_a_volume_of_somebody_else(
 
 
 @pytest.mark.parametrize("as_me", [True, False], ids=["as it is", "without --user"])
-def test_the_readmes_commands(image: str, tmp_path: Path, *, as_me: bool) -> None:
-    """`docker run` as the README has it, and without its `--user`; only the files' owner is another."""
+def test_the_page_s_commands(image: str, tmp_path: Path, *, as_me: bool) -> None:
+    """`docker run` as docs/docker.md has it, and without its `--user`; only the files' owner is another."""
     machine.docker_command()
-    section = (REPOSITORY / "README.md").read_text().partition("\n## With Docker\n")[2]
-    script = section.partition("```sh\n")[2].partition("```")[0]
+    script = page("docs/docker.md").blocks("sh")[0].text
     for words in (r"make image .*\n", r"IMAGE=.*\n", *([] if as_me else [r' --user "\S+ -u\):\S+ -g\)"'])):
         script, found = re.subn(words, "", script)
         assert found, words

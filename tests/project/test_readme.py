@@ -1,166 +1,137 @@
-"""The README as a program: its console blocks are run, its tables compared with the code."""
+"""README.md: short enough to be read, and its two leading commands do what it says."""
 
-import contextlib
-import json
-import os
 import re
-import shutil
+import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
-import click
-import pytest
-
-from aggregation.errors import EXIT_CODES
-from benchmarks import report
 from oss_server import OssServer
-from scripts import REPOSITORY, WORKER, environment
+from pages.markdown import page
+from pages.shell_lines import commands
+from scripts import REPOSITORY, Outcome, command, environment, write_level
 
-README = (REPOSITORY / "README.md").read_text()
-BLOCKS = re.findall(r"^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-
-# What differs from run to run: durations, column widths that follow them, random letters, temporary folders.
-VARYING = [
-    (r"\b\d+(\.\d+)?(ms|s)\b", "TIME"),
-    (r"\b\d+\.\d{3} s\b", "TIME"),
-    (r"\bbytes: [A-Z]+\b", "bytes: LETTERS"),
-    (r"\bCRC64 \d+", "CRC64 NUMBER"),
-    (r"\(request \w+\)", "(request ID)"),
-    (r"/tmp/tmp\.\w+", "/tmp/DIR"),
-    (r"pipeline-\d{8}-\d{6}-[0-9a-f]{8}", "RUN"),
-    (r" +", " "),
-]
+README = page("README.md")
+LINES = 150
 
 
-def normalised(text: str) -> str:
-    """The text without what differs from run to run."""
-    for pattern, placeholder in VARYING:
-        text = re.sub(pattern, placeholder, text)
-    return text.strip()
+def shown(script: str) -> list[str]:
+    """The words of the first command of a script that the page shows."""
+    return next(
+        words for block in README.blocks("sh") for words in commands(block.text) if words[0] == script
+    )
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the working tree, with the virtual environment that it has."""
-    path = tmp_path_factory.mktemp("checkout")
-    for name in ("worker", "manifests", "Makefile", "requirements-build.txt", "requirements.txt", ".venv"):
-        source = REPOSITORY / name
-        if name == ".venv":
-            if source.exists():
-                (path / name).symlink_to(source)
-        elif source.is_dir():
-            shutil.copytree(source, path / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, path / name)
-            os.utime(path / name, (0, 0))  # however old that environment is, a test does not make it anew
-    return path
-
-
-@pytest.fixture
-def closing() -> Iterator[contextlib.ExitStack]:
-    """Closes at the end of a test what the test opened."""
-    with contextlib.ExitStack() as stack:
-        yield stack
-
-
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
-def test_console_blocks(block: str, checkout: Path, tmp_path: Path, closing: contextlib.ExitStack) -> None:
-    """Each command of a console block prints what the README shows below it."""
-    block = block.replace("/tmp/aggregation-demo", str(tmp_path / "demo"))
-    if "OSS_ENDPOINT" in block:
-        server = OssServer(
-            ["demo"], access_key_id="demo-access-key-id", access_key_secret="demo-access-key-secret"
-        )
-        closing.enter_context(server)
-        block = block.replace("http://127.0.0.1:9000", server.endpoint)
-    commands = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
-    assert commands
-    marker = "-- end of command --"
-    script = "\n".join(f"{command}\necho '{marker}'" for command, _ in commands)
-    outcome = subprocess.run(
-        ["bash", "-c", script],
-        cwd=checkout,
-        env=environment(PYTHONDONTWRITEBYTECODE="1", MAKEFLAGS="", MAKELEVEL="0"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+def run(words: list[str], folder: Path, **variables: str) -> Outcome:
+    """Run one of the page's commands in a folder."""
+    return subprocess.run(
+        command(words[0], *words[1:]),
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
         text=True,
         check=False,
     )
-    printed = outcome.stdout.split(f"{marker}\n")
-    for (command, shown), output in zip(commands, printed, strict=False):
-        assert normalised(output) == normalised(shown), command
 
 
-def table_rows() -> list[list[str]]:
-    """The cells of all tables' rows."""
-    lines = [line for line in README.splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+def test_it_is_short() -> None:
+    """A person reads it in two minutes; tables of options are elsewhere."""
+    assert len(README.text.splitlines()) <= LINES
+    assert all(len(line) <= 128 for line in README.text.splitlines() if not line.startswith("|"))
+    assert not [row for row in README.rows() if row[0].startswith("`--")]
 
 
-def test_exit_codes() -> None:
-    """The README's table has each code with its meaning, and says of each whether it is retried."""
-    assert [tuple(cells[:3]) for cells in table_rows() if cells[0].isdigit()] == [
-        (str(row.code), row.meaning, "" if row.code == 0 else "yes" if row.retried else "no")
-        for row in EXIT_CODES
+def test_its_order() -> None:
+    """The picture, what it is for, when not to use it, the demo, three ways, figures, pages."""
+    words = [
+        "pipeline-dark.svg",
+        "Compose objects",
+        "Reduce with your own",
+        "tutorial's pipeline",
+        "When not to",
     ]
+    words += [
+        "make demo",
+        "make test",
+        "As an image",
+        "On a cluster",
+        "On a laptop",
+        "figures-dark.svg",
+        "If you want",
+    ]
+    places = [README.text.index(word) for word in words]
+    assert places == sorted(places)
 
 
-def test_every_option_is_documented() -> None:
-    """The README's table has each option of each script, with its variable."""
-    rows = {
-        option: (cells[1], set(cells[3].split(", ")))
-        for cells in table_rows()
-        for option in re.findall(r"`(--[a-z-]+)`", cells[0])
-    }
-    scripts = {path.stem for path in WORKER.glob("*.py")}
-    found: dict[str, tuple[str, set[str]]] = {}
-    for script in sorted(scripts):
-        module: dict[str, object] = {"__name__": script}
-        exec(compile((WORKER / f"{script}.py").read_text(), script, "exec"), module)
-        (command,) = [
-            value for value in module.values() if isinstance(value, click.Command) and value.callback
-        ]
-        for parameter in command.params:
-            if isinstance(parameter, click.Option):
-                variable = f"`{parameter.envvar}`" if parameter.envvar else ""
-                for name in [*parameter.opts, *parameter.secondary_opts]:
-                    found.setdefault(name, (variable, set()))[1].add(script)
-    assert {
-        name: (variable, scripts if names == {"all"} else names) for name, (variable, names) in rows.items()
-    } == found
+def test_compose_for_oss(tmp_path: Path) -> None:
+    """The first command: objects joined by the service, verified, under the name that it says."""
+    words = shown("merge.py")
+    assert words[1] == "1000"
+    assert "data/result.bin" in README.text
+    root = words[words.index("--root") + 1]
+    bucket, prefix = root.removeprefix("oss://").split("/")
+    with OssServer([bucket]) as server:
+        contents = [bytes([number]) * 4_000_000 for number in range(3)]
+        for number, content in enumerate(contents):
+            server.put(bucket, f"{prefix}/l1/{number}.bin", content)
+        done = run(["merge.py", "3", *words[2:]], tmp_path, **server.environment())
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"CRC64 \d+ verified, server-side", done.stdout)
+        assert server.get(bucket, f"{prefix}/result.bin") == b"".join(contents)
+        assert server.counters.operations["GetObject"].requests == 0
 
 
-def test_every_manifest_is_listed() -> None:
-    """The README's table names each manifest."""
-    for path in (REPOSITORY / "manifests").glob("*.yaml"):
-        assert f"`{path.name}`" in README, path.name
-
-
-def test_the_figures_are_those_that_make_bench_kept() -> None:
-    """Each target's row, and each shape's, says what the benchmarks found; each picture is there."""
-    results = REPOSITORY / "tests/benchmarks/results"
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("*.json"))}
-    rows = [report.promise_row(target) for figures in found.values() for target in figures["targets"]]
-    rows += report.shape_rows(found["shapes"])
-    assert [row for row in rows if row not in README.splitlines()] == []
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
-    assert pictures
-    for picture in pictures:
-        assert ET.parse(REPOSITORY / picture).getroot().tag.endswith("svg")
+def test_reduce_with_your_own_program(tmp_path: Path) -> None:
+    """The second: sorted files, merged by sort."""
+    words = shown("pipeline.py")
+    root = tmp_path / words[words.index("--root") + 1]
+    lines = [[f"{number:03}\n" for number in range(n, 400, 40)] for n in range(40)]
+    write_level(root, 1, ["".join(part).encode() for part in lines])
+    done = run(words, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (root / "result.txt").read_text() == "".join(f"{number:03}\n" for number in range(400))
 
 
 def test_make_lists_its_targets() -> None:
     """`make` alone says what there is."""
     listed = subprocess.run(["make"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "test", "lint", "image", "lock"):
+    for target in ("demo", "test", "lint", "docs", "image", "expand", "lock"):
         assert f"make {target}" in listed
 
 
 def test_the_repository_holds_no_compiled_file() -> None:
     """Only sources are kept."""
     listed = subprocess.run(
-        ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False, env=os.environ
+        ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     ).stdout
     assert not re.search(r"\.(pyc|so|log)$", listed, re.MULTILINE)
+
+
+def test_expand() -> None:
+    """`make expand` shows the commands of a workflow's pods, those of the middle only on demand."""
+    shell = shlex.split(
+        next(w for w in re.findall(r"^make expand WORKFLOW=(.*)$", README.text, re.MULTILINE))
+    )
+    done = expand(*shell[0].split())
+    assert [line for line in done.stdout.splitlines() if line.startswith("stage")] == [
+        "stage 1: 32 pods",
+        "stage 2: 2 pods",
+        "stage 3: 1 pod",
+    ]
+    assert "  ... 28 more\n" in done.stdout
+    assert len(expand(*shell[0].split(), "--all").stdout.splitlines()) == 3 + 35
+    wrong = expand("process-data.yaml", "-p", "nubers=3")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "nubers" in wrong.stderr
+
+
+def expand(manifest: str, *arguments: str) -> Outcome:
+    """What stands behind `make expand`."""
+    program = ["tests/support/workflows", f"manifests/{manifest}", *arguments]
+    return subprocess.run(
+        [*command("")[:1], *program],
+        cwd=REPOSITORY,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -13,3 +13,6 @@ A target appears whole or not at all, and memory does not grow with the data. Wh
 
 Imports run down only: command_line, runner, steps, commands, stores, names and errors. `make lint` checks it.
 """
+
+VERSION = "0.2.0"
+"""Of the scripts and the image; CHANGELOG.md says what each brought."""

@@ -109,20 +109,20 @@ def bars(colours: Palette) -> str:
     drawing = _Drawing(
         "Three measurements",
         "; ".join(f"{each.what}: {each.ours} beside {each.theirs}: {each.words}" for each in found),
-        len(found) * 112,
+        len(found) * 120,
     )
-    left, width = 250.0, 340.0
+    left, width = 236.0, 330.0
     for row, each in enumerate(found):
-        y = row * 112.0
+        y = row * 120.0
         longest = max(1.0, each.ratio)
-        drawing.word(0, y + 22, each.what, colours.ink, size=19, bold=True)
+        drawing.word(0, y + 26, f"{each.title}: {each.what}", colours.ink, size=22, bold=True)
         for place, (name, share, colour) in enumerate(
             [(each.ours, 1 / longest, colours.file), (each.theirs, each.ratio / longest, colours.theirs)]
         ):
-            top = y + 36 + place * 30
-            drawing.word(left - 12, top + 17, name, colours.faint, size=18, end=True)
-            drawing.box(left, top, max(2.0, width * share), 22, colour)
-        drawing.word(_WIDTH, y + 53, each.words, colours.ink, size=18, end=True)
+            top = y + 42 + place * 32
+            drawing.word(left - 14, top + 19, name, colours.faint, size=21, end=True)
+            drawing.box(left, top, max(2.0, width * share), 24, colour)
+        drawing.word(_WIDTH, y + 61, each.words, colours.ink, size=22, end=True)
     return drawing.text()
 
 

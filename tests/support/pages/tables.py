@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aggregation.errors import EXIT_CODES
-from pages import figures, options
+from pages import costs, figures, options
 from pages.markdown import Page
 from scripts import REPOSITORY, WORKER
 from workflows.catalogue import FOLDER, RUNNABLE, parameters_of
@@ -126,28 +126,20 @@ def _comment(text: str, name: str) -> str:
     return " ".join(lines)
 
 
-def _modules() -> str:
-    """The files of the worker, a folder after the other, each with the first line of its docstring."""
-    parts = []
-    folders = [WORKER, *sorted(path.parent for path in WORKER.rglob("__init__.py"))]
-    for folder in folders:
-        title = "worker" if folder == WORKER else str(folder.relative_to(WORKER))
-        docstring = _sentence(folder / "__init__.py") if folder != WORKER else "The commands of the pods."
-        rows = [
-            [_code(path.name), _sentence(path)]
-            for path in sorted(folder.glob("*.py"))
-            if not path.name.startswith("__init__")
-        ]
-        parts.append(f"**`{title}/`** {docstring}")
-        if rows:
-            parts.append(_table(["File", "What it is"], rows))
-    return "\n\n".join(parts)
+def _layers() -> str:
+    """The folders of the worker, as its package describes them."""
+    return _bullets(WORKER / "aggregation" / "__init__.py")
 
 
-def _sentence(path: Path) -> str:
-    """The first paragraph of a module's docstring."""
+def _tests() -> str:
+    """The folders of tests/, as conftest.py describes them."""
+    return _bullets(REPOSITORY / "tests" / "conftest.py")
+
+
+def _bullets(path: Path) -> str:
+    """The list in a module's docstring."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return " ".join(docstring.split("\n\n")[0].split())
+    return "\n".join(line for line in docstring.splitlines() if line.startswith(("- ", "  ")))
 
 
 def _targets_of_make() -> str:
@@ -157,22 +149,30 @@ def _targets_of_make() -> str:
     return _table(["Command", "What it does"], [[_code(f"make {name}"), about] for name, about in found])
 
 
-def _tests() -> str:
-    """The folders of tests/, as conftest.py describes them."""
-    path = REPOSITORY / "tests" / "conftest.py"
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return "\n".join(line for line in docstring.splitlines() if line.startswith(("- ", "  ")))
+def _requests() -> str:
+    """What a few joins cost on OSS, counted on the local server."""
+    rows = [
+        [
+            f"`{cost.call}`",
+            cost.objects,
+            str(sum(cost.requests.values())),
+            ", ".join(f"{count} {name}" for name, count in sorted(cost.requests.items())),
+        ]
+        for cost in costs.counted()
+    ]
+    return _table(["Command", "Objects", "Requests", "Of which"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "calls": _calls,
     "exit codes": _exit_codes,
     "figures": figures.three,
+    "layers": _layers,
     "make": _targets_of_make,
-    "modules": _modules,
     "options": _options,
     "options of generate": _options_of_generate,
     "parameters": _parameters,
+    "requests": _requests,
     "shapes": figures.shapes,
     "targets": figures.targets,
     "tests": _tests,

@@ -1,11 +1,12 @@
 """The options that scripts share, and the commands that they belong to."""
 
 import functools
+import sys
 from collections.abc import Callable
 
 import click
 
-from aggregation import limits
+from aggregation import VERSION, limits
 from aggregation.errors import EXIT_CODES, Interrupted
 from aggregation.layout import Layout
 from aggregation.location import Location
@@ -105,6 +106,13 @@ def _show_help(context: click.Context, _: click.Parameter, value: bool) -> None:
         context.exit()
 
 
+def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - as above
+    if value and not context.resilient_parsing:
+        python = ".".join(map(str, sys.version_info[:3]))
+        console.print([f"{console.program}: aggregation worker {VERSION}, Python {python}"])
+        context.exit()
+
+
 def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     console.debug = value
 
@@ -194,6 +202,14 @@ _COMMON = (
         expose_value=False,
         callback=_set_debug,
         help="Show the traceback of an error.",
+    ),
+    click.option(
+        "--version",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_version,
+        help="Show the version of the worker and of Python, and exit.",
     ),
 )
 """The options that all scripts have, in the order of their help."""

@@ -129,6 +129,8 @@ class Storage(Protocol):
     def download(self, sources: Sequence[str], folder: str) -> list[str]:
         """Paths of the sources on this machine: the files themselves on a volume, else copies in `folder`.
 
+        The folder is made by `scratch.make_room`, which refuses what does not fit.
+
         Raises:
             MissingInputError: a source is absent or is not a file.
             RefusedError: there is no room for the copies; nothing was fetched then.

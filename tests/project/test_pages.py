@@ -1,0 +1,156 @@
+"""README.md and docs/: links, blocks and commands hold, and what is made from the code is current."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+
+from aggregation import VERSION
+from benchmarks import report
+from pages import figures, picture, shell_lines, tables
+from pages.markdown import Page, page, pages
+from scripts import REPOSITORY
+
+PAGES = pages()
+DOCS = [each for each in PAGES if str(each).startswith("docs/")]
+EACH = pytest.mark.parametrize("each", PAGES, ids=str)
+LANGUAGES = {"console", "diff", "dockerfile", "json", "python", "sh", "text", "xml", "yaml"}
+
+
+# Where a page leads
+
+
+@EACH
+def test_links(each: Page) -> None:
+    """Every relative link leads to a file, and its fragment to a heading there."""
+    for target in each.links():
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        name, _, fragment = target.partition("#")
+        path = (each.path.parent / name).resolve() if name else each.path
+        assert path.exists(), target
+        if fragment:
+            assert fragment in Page(path, path.read_text(encoding="utf-8")).anchors(), target
+
+
+def test_every_page_is_found_from_the_readme() -> None:
+    """No page of docs/ is an island."""
+    linked = {target.partition("#")[0] for target in page("README.md").links()}
+    assert {f"docs/{each.path.name}" for each in DOCS} - linked == set()
+
+
+@pytest.mark.parametrize("each", DOCS, ids=str)
+def test_a_page_begins_with_an_example(each: Page) -> None:
+    """A title, then an example, before the first section; lines that fit into a window."""
+    assert each.text.startswith("# ")
+    assert each.text.count("\n# ") == len(
+        re.findall(r"^# ", "".join(b.text for b in each.blocks()), re.MULTILINE)
+    )
+    head = each.text.split("\n## ")[0]
+    assert "```" in head or each.path.name in ("reference.md", "extending.md")
+    prose = re.sub(r"<!-- generated.*?<!-- end[^>]*>", "", each.prose, flags=re.DOTALL)
+    long = [line for line in prose.splitlines() if len(line) > 140 and not line.startswith(("|", "!"))]
+    assert long == []
+
+
+# What a page shows
+
+
+@EACH
+def test_blocks(each: Page) -> None:
+    """Every block says its language, and can be read as that."""
+    for block in each.blocks():
+        assert block.language in LANGUAGES, f"{each}:{block.line}"
+        if block.language == "json":
+            json.loads(block.text)
+        elif block.language == "xml":
+            ET.fromstring(block.text)
+        elif block.language == "yaml":
+            list(yaml.safe_load_all(block.text))
+        elif block.language == "python":
+            ast.parse(block.text)
+    assert each.text.count("```") % 2 == 0
+    shown = re.findall(r"^ +```json\n(.*?)^ +```", each.text, re.DOTALL | re.MULTILINE)
+    for text in shown:  # within a list
+        json.loads(text)
+
+
+@EACH
+def test_commands(each: Page) -> None:
+    """Every command of a shell block is one that could be run: see pages.shell_lines."""
+    indented = re.findall(r"^ +```sh\n(.*?)^ +```", each.text, re.DOTALL | re.MULTILINE)
+    for text in [*(block.text for block in each.blocks("sh")), *indented]:
+        assert shell_lines.mistakes(text) == []
+    for block in each.blocks("console"):
+        typed = "\n".join(re.findall(r"^\$ (.*)$", block.text, re.MULTILINE))
+        known = typed.replace("--no-such-option", "")
+        assert [line for line in shell_lines.mistakes(known) if "nothing checks" not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        ("make bild", "no target bild"),
+        ("make push IMGE=a", "reads no IMGE"),
+        ("python3 worker/proces.py 0 1", "no file"),
+        ("python3 worker/process.py 0 1 --fan-on 2", "No such option"),
+        ("python3 worker/process.py 0", "Missing argument"),
+        ("docker run --rm image pipeline.py --levels x", "levels"),
+        ("docker run image python3 merge.py 1 --no-such", "No such option"),
+        ("docker build --tag a no-such-folder", "no Dockerfile"),
+        ("python tests/support/oss_server --prt 1", "no option --prt"),
+        ("python manifests/generate.py --files 2 --fan-inn 2 > x.yaml", "No such option"),
+        ("a=1 some-program | wc -l", "nothing checks"),
+        ("argo submit manifests/process-data.yaml", "no -n argo"),
+        ("if true", "syntax error"),
+        ("cd a && pytest -q b 2>&1 | tail -n 1  # to see it", None),
+        ("for n in 1 2; do python3 worker/merge.py 2 > a; done", None),
+        ("X=1 make image IMAGE=b", None),
+    ],
+)
+def test_each_mistake_is_found(line: str, mistake: str | None) -> None:
+    """The check of commands itself."""
+    wrong = shell_lines.mistakes(line)
+    assert (mistake in "\n".join(wrong)) if mistake else wrong == []
+
+
+# What is made from the code
+
+
+@EACH
+def test_generated_tables(each: Page) -> None:
+    """Each is what `make docs` would write."""
+    assert each.text == tables.written(each), "run `make docs`"
+
+
+def test_each_table_is_on_a_page() -> None:
+    """None is made for nothing."""
+    assert sorted(name for each in PAGES for name in tables.names(each)) == sorted(tables.TABLES)
+
+
+@pytest.mark.parametrize("path", picture.drawn(), ids=lambda path: path.name)
+def test_drawings(path: Path) -> None:
+    """Each is what `make docs` would draw, and a page shows it."""
+    text = path.read_text(encoding="utf-8")
+    assert text == picture.drawn()[path], "run `make docs`"
+    assert ET.fromstring(text).tag.endswith("svg")
+    assert f"docs/pictures/{path.name}" in page("README.md").text
+
+
+def test_figures() -> None:
+    """performance.md has each aim and shape, and each picture of the benchmarks is there."""
+    text = page("docs/performance.md").text.splitlines()
+    rows = [
+        report.promise_row(target) for family in figures.results().values() for target in family["targets"]
+    ]
+    assert [row for row in rows + report.shape_rows(figures.results()["shapes"]) if row not in text] == []
+
+
+def test_one_version() -> None:
+    """The package, the image and the changelog agree on the version."""
+    assert f"ARG VERSION={VERSION}\n" in (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(rf"^## {re.escape(VERSION)}$", page("CHANGELOG.md").text, re.MULTILINE)
