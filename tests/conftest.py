@@ -8,8 +8,8 @@ The folders mirror the worker's: a change to `aggregation/stores/oss/client.py` 
 - stores: the contract that every store keeps; volume, oss and fsspec_store: what only one of them does
 - manifests: the YAML files and generate.py, expanded to the commands of each pod
 - project: README, the pages of docs/, Makefile, image, and the OSS server of these tests
-- support: what is no test: servers, mounts, the machine's parts, the scripts as processes, the pages as people
-  read them, Argo's expansion
+- support: what is no test: servers, mounts, the machine's parts, the scripts as processes, the pages,
+  Argo's expansion
 - benchmarks and e2e: programs of their own (`make bench`, `make e2e`)
 """
 

@@ -23,6 +23,7 @@ REST = "..."
 VARYING = [
     (r"\b\d+(\.\d+)?(ms|s)\b", "TIME"),
     (r"\b\d+\.\d{3} s\b", "TIME"),
+    (r"\b\d+(\.\d+)? [KMGT]iB/s", "RATE"),
     (r"\bbytes: [A-Z]+\b", "bytes: LETTERS"),
     (r"\bCRC64 \d+", "CRC64 NUMBER"),
     (r"\(request \w+\)", "(request ID)"),

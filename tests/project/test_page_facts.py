@@ -4,16 +4,23 @@ import ast
 import inspect
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from aggregation.errors import EXIT_CODES
-from oss_server import faults, operations
+from oss_server import control, faults
+from oss_server.operations import Service
+from oss_server.settings import Settings
+from oss_server.store import Store
 from pages import options, shell_lines
 from pages.markdown import Page, page, pages
-from scripts import REPOSITORY, WORKER
+from scripts import REPOSITORY, WORKER, environment
 from workflows.catalogue import DOCUMENTS, FOLDER
 
+SERVED = Service(Store(Settings()), Settings())._handlers
+"""The operations of the OSS server."""
 EACH = pytest.mark.parametrize("each", pages(), ids=str)
 
 
@@ -108,7 +115,7 @@ def test_the_policy_allows_what_the_worker_does() -> None:
         match
         for path in (WORKER / "aggregation/stores/oss").glob("*.py")
         for match in re.findall(r'"([A-Z][A-Za-z]+)"', path.read_text(encoding="utf-8"))
-        if f'"{match}": self._' in inspect.getsource(operations)
+        if match in SERVED
     }
     policy = json.loads(page("docs/oss.md").section("What the credentials must allow").split("```")[1][5:])
     allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
@@ -145,10 +152,26 @@ def test_the_server_s_page() -> None:
     """oss-server.md names each operation, and each kind of fault."""
     each = page("docs/oss-server.md")
     text = each.section("What it implements")
-    for name in set(re.findall(r'"([A-Z][a-z]\w+)": self\._', inspect.getsource(operations))):
+    for name in SERVED:
         assert re.search(rf"\b{name}\b", text), name
     kinds = each.section("Faults and settings over HTTP").partition("The kinds of faults are")[2]
     assert set(re.findall(r"`([a-z-]+)`", kinds.partition(".")[0])) == set(faults.ACTIONS)
+    cases = re.findall(r'case "([A-Z]+) (\w+)"', inspect.getsource(control))
+    listed = re.findall(r"^\| `([A-Z]+) /-/(\w+)` \|", each.text, re.MULTILINE)
+    assert sorted(listed) == sorted(cases)
+
+
+def test_the_server_s_examples() -> None:
+    """The page's Python runs, and its rule is one that the server takes."""
+    each = page("docs/oss-server.md")
+    (program,) = each.blocks("python")
+    lines = "import sys\nsys.path.insert(0, 'tests/support')\n" + program.text
+    done = subprocess.run(
+        [sys.executable, "-c", lines], cwd=REPOSITORY, env=environment(), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (rule,) = each.blocks("json")
+    assert faults.fault_from_json(json.loads(rule.text)).operation == "GetObject"
 
 
 # What a person reads when something goes wrong

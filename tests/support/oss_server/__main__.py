@@ -24,6 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="oss_server", description="An OSS on 127.0.0.1, for tests and for play."
     )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 in a container")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--directory", type=Path, help="keep large objects in files here instead of memory")
     parser.add_argument("--bucket", action="append", help="bucket to create, repeatable (demo)")
@@ -37,7 +38,9 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     settings = Settings(latency=options.latency, bandwidth=options.bandwidth)
     buckets = options.bucket or ["demo"]
-    with OssServer(buckets, directory=options.directory, port=options.port, settings=settings) as server:
+    with OssServer(
+        buckets, directory=options.directory, host=options.host, port=options.port, settings=settings
+    ) as server:
         lines = [f"export {name}={shlex.quote(value)}" for name, value in server.environment().items()]
         print("\n".join(lines), flush=True)
         print(f"serving {', '.join(f'oss://{bucket}' for bucket in buckets)}; Ctrl-C stops", file=sys.stderr)

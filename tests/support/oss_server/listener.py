@@ -11,13 +11,13 @@ _JOIN_SECONDS = 5
 
 
 class Listener:
-    """Listens on 127.0.0.1 from the start, and accepts from `start()` to `close()`.
+    """Listens from the start, and accepts from `start()` to `close()`.
 
     Attributes:
         address: Host and port.
     """
 
-    def __init__(self, port: int, serve: Callable[[Connection], None]) -> None:
+    def __init__(self, host: str, port: int, serve: Callable[[Connection], None]) -> None:
         """Listen on a port, 0 for any free one; `serve` is called in a thread for each connection.
 
         Raises:
@@ -28,7 +28,7 @@ class Listener:
         self._connections: set[Connection] = set()
         self._threads: set[threading.Thread] = set()
         self._closing = False
-        self._socket = socket.create_server(("127.0.0.1", port), backlog=256)
+        self._socket = socket.create_server((host, port), backlog=256)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._acceptor = threading.Thread(target=self._accept, name="oss-server", daemon=True)
 

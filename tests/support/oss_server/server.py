@@ -24,16 +24,17 @@ from oss_server.signing import Account, Accounts, Signed, claimed_key_id
 from oss_server.store import Store
 from oss_server.wire import Connection, ConnectionLost, Head
 
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 ACCESS_KEY_ID = "demo-access-key-id"
 ACCESS_KEY_SECRET = "demo-access-key-secret"
 REGION = "cn-hangzhou"
 
 
 class OssServer:
-    """An OSS that lives on 127.0.0.1 while the `with` block runs.
+    """An OSS that lives while the `with` block runs, on 127.0.0.1 unless told otherwise.
 
     Attributes:
-        host: Always 127.0.0.1.
+        host: The address that it listens on.
         port: The port that it listens on.
         endpoint: The URL that clients take as endpoint; path style.
         region: The region that V4 signatures must name.
@@ -53,6 +54,7 @@ class OssServer:
         access_key_secret: str = ACCESS_KEY_SECRET,
         region: str = REGION,
         directory: Path | None = None,
+        host: str = LOOPBACK,
         port: int = 0,
         settings: Settings | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class OssServer:
             access_key_secret: Its secret.
             region: For V4 signatures, such as `cn-hangzhou`.
             directory: Where bodies above 64 KiB are kept; None: memory. Nothing outlives the server.
+            host: The address to listen on; 0.0.0.0 for all, as in a container.
             port: The port to listen on; 0 picks a free one.
             settings: Switches and limits.
 
@@ -87,9 +90,9 @@ class OssServer:
         self._answering = Answering(service, self.accounts, self.settings, self._shaper, region)
         self._control = control.Control(self.counters, self.faults, self.settings)
         self._request_ids = itertools.count(int(time.time()) << 32)
-        self._listener = Listener(port, self._serve)
+        self._listener = Listener(host, port, self._serve)
         self.host, self.port = self._listener.address
-        self.endpoint = f"http://{self.host}:{self.port}"
+        self.endpoint = f"http://{LOOPBACK if self.host == EVERYWHERE else self.host}:{self.port}"
 
     def __enter__(self) -> Self:
         return self.start()
