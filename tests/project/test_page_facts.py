@@ -46,7 +46,14 @@ FOREIGN = {
     # docker
     *("--rm", "--user", "--read-only", "--cap-drop", "--network", "--tmpfs", "--tag", "--publish", "--env"),
     # apt-get, an ossfs option, what a console block gets wrong on purpose
-    *("--no-install-recommends", "--fuse_attr_timeout", "--no-such-option", "--all-files"),
+    *(
+        "--no-install-recommends",
+        "--files0-from",
+        "--null",
+        "--fuse_attr_timeout",
+        "--no-such-option",
+        "--all-files",
+    ),
 }
 """Options of other programs that a page shows."""
 
