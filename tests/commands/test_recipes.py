@@ -18,7 +18,7 @@ from scripts import REPOSITORY, leftovers, write_level
 PLAIN = "aggregation-worker:test"
 TOOLS = "aggregation-tools:test"
 PAGE = page("docs/command.md")
-SHELL_BLOCKS = [block.text for block in PAGE.blocks("sh")]
+SHELL_BLOCKS = [block.text for block in PAGE.blocks("sh") if "docker " in block.text]
 SEGMENTS = [5, 7, 3, 9, 4, 6, 8]
 """Frames of each segment of the animation."""
 
