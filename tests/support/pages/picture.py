@@ -73,9 +73,9 @@ def pipeline(colours: Palette) -> str:
         "The pipeline",
         "32 files of level 1 are joined in pairs into 16 files of level 2, these into 8 of level 3, "
         "and merge.py joins those 8, in numeric order, into result.txt.",
-        344,
+        386,
     )
-    left, width, size, step = 132.0, 476.0, 24.0, 96.0
+    left, width, size, step = 140.0, 440.0, 28.0, 108.0
     levels = [("level 1", 32), ("level 2", 16), ("level 3", 8), ("result.txt", 1)]
     steps = ["process.py x 16", "process.py x 8", "merge.py x 1"]
     places: list[list[float]] = []
@@ -88,10 +88,10 @@ def pipeline(colours: Palette) -> str:
             _lines(drawing, colours, places[row - 1], places[row], y - step + size, y)
         for x in places[row]:
             drawing.box(x - box / 2, y, box, size, colours.result if count == 1 else colours.file)
-        drawing.word(0, y + 12, name, colours.ink, size=21, bold=True)
-        drawing.word(0, y + 34, f"{count} file{'s' if count > 1 else ''}", colours.faint, size=19)
+        drawing.word(0, y + 14, name, colours.ink, size=26, bold=True)
+        drawing.word(0, y + 42, f"{count} file{'s' if count > 1 else ''}", colours.faint, size=24)
         if row < len(steps):
-            drawing.word(_WIDTH, y + size + step * 0.42, steps[row], colours.ink, size=21, end=True)
+            drawing.word(_WIDTH, y + size + step * 0.42, steps[row], colours.ink, size=26, end=True)
     return drawing.text()
 
 
@@ -111,18 +111,18 @@ def bars(colours: Palette) -> str:
         "; ".join(f"{each.what}: {each.ours} beside {each.theirs}: {each.words}" for each in found),
         len(found) * 120,
     )
-    left, width = 236.0, 330.0
+    left, width = 250.0, 300.0
     for row, each in enumerate(found):
         y = row * 120.0
         longest = max(1.0, each.ratio)
-        drawing.word(0, y + 26, f"{each.title}: {each.what}", colours.ink, size=22, bold=True)
+        drawing.word(0, y + 26, f"{each.title}: {each.what}", colours.ink, size=26, bold=True)
         for place, (name, share, colour) in enumerate(
             [(each.ours, 1 / longest, colours.file), (each.theirs, each.ratio / longest, colours.theirs)]
         ):
             top = y + 42 + place * 32
-            drawing.word(left - 14, top + 19, name, colours.faint, size=21, end=True)
+            drawing.word(left - 14, top + 19, name, colours.faint, size=24, end=True)
             drawing.box(left, top, max(2.0, width * share), 24, colour)
-        drawing.word(_WIDTH, y + 61, each.words, colours.ink, size=22, end=True)
+        drawing.word(_WIDTH, y + 61, each.words, colours.ink, size=24, end=True)
     return drawing.text()
 
 
