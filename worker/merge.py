@@ -12,8 +12,8 @@ from aggregation.errors import MissingInputError, WrongUsageError
 @options.command(
     """Join files 0 to N-1 of the last level, in that order, into the result.
 
-    The last level is found by itself: the one level that holds exactly files 0 to N-1 and no file N. The
-    result appears whole or not at all, and running the same command again gives the same bytes.
+    The script finds the last level by itself: the one level that holds exactly files 0 to N-1 and no file N.
+    The result appears whole or not at all, and running the same command again gives the same bytes.
     """
 )
 @click.argument("n", type=parameters.COUNT)

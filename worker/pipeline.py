@@ -87,7 +87,7 @@ LETTERS_MAX = 9_999_999
     envvar="AGGREGATION_FINAL_COMMAND",
     metavar="COMMAND",
     show_default="--command",
-    help="Make the result by this program, where that is another one than makes the levels.",
+    help="Make the result by this program, if another one makes the levels.",
 )
 @options.command_settings
 @options.job

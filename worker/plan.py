@@ -17,7 +17,7 @@ start."""
 
 
 @options.command(
-    """Print the numbers of LEVEL's groups as a JSON list: [0,1,2], one process.py each.
+    """Print the numbers of LEVEL's groups as a JSON list, [0,1,2]: a file number of process.py each.
 
     The files are counted, unless --files says how many there are. Argo's withParam takes the list from
     stdout, which holds nothing else. A list that Argo would cut short, over 256 kB, is refused: raise

@@ -54,10 +54,10 @@ command_option = option(
     type=MergeCommand(),
     envvar="AGGREGATION_COMMAND",
     metavar="COMMAND",
-    help="Make the target by this program instead of joining bytes. Quoted as for a shell, but run without "
-    "one; {inputs}, {inputs-file} (a list of them), {output}, {level} and {number} are replaced, {{number}} "
-    "becomes {number}. Without inputs the joined inputs come on "
-    "its standard input, without {output} its standard output is the target.",
+    help="Make the target by this program instead of joining bytes. Quote it as for a shell; it runs without "
+    "one. {inputs}, {inputs-file} (a list of them), {output}, {level} and {number} are replaced, {{number}} "
+    "becomes {number}. Without inputs the joined inputs come on its standard input; without {output} its "
+    "standard output is the target.",
 )
 
 
@@ -138,13 +138,13 @@ _COMMON = (
         type=RunName(),
         envvar="AGGREGATION_RUN",
         metavar="NAME",
-        help="Keep level 2 and above in runs/NAME, where no other run comes: letters, digits, '.', '_', '-'.",
+        help="Keep level 2 and above in runs/NAME, where no other run is: letters, digits, '.', '_', '-'.",
     ),
     option(
         "--checksum",
         is_flag=True,
         envvar="AGGREGATION_CHECKSUM",
-        help="Compute the CRC64 on a volume too, where the kernel could copy faster without.",
+        help="Compute the CRC64 on a volume too. Without it the kernel can copy faster.",
     ),
     option(
         "--verify",
@@ -166,7 +166,7 @@ _COMMON = (
         default=Settings().timeout,
         envvar="AGGREGATION_TIMEOUT",
         metavar="SECONDS",
-        help="How long a request that fails for a passing reason is tried again.",
+        help="How long a request that fails for a passing reason is tried again, in seconds.",
     ),
     option(
         "--log-format",
