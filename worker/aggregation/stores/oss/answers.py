@@ -17,6 +17,7 @@ import urllib3
 
 from aggregation.errors import ConfigurationError, MissingInputError, RefusedError
 
+from .interference import NoSuchUploadError, ReplacedError
 from .marks import CRC_HEADER, TOKEN_HEADER
 from .transport import UnansweredError
 
@@ -52,14 +53,6 @@ _DOCUMENT_MAX = 16 * 1024**2
 _ERROR_MAX = 64 * 1024
 _MESSAGE_MAX = 300
 _BLOCK = 1024**2
-
-
-class ReplacedError(Exception):
-    """A source is no longer what it was when the join began."""
-
-
-class NoSuchUploadError(Exception):
-    """The multipart upload is gone: completed, or aborted by another run."""
 
 
 class NoAnswerError(UnansweredError):

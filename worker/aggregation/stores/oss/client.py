@@ -60,6 +60,10 @@ class OssClient:
         self._stopped.set()
         self.wire.close()
 
+    def url(self, key: str) -> str:
+        """A key as a person would write it; for messages."""
+        return f"oss://{self.bucket_name}/{key}"
+
     def now(self) -> float:
         """Seconds since the epoch by the service's clock, as its last answer showed it."""
         return time.time() + self.wire.ahead
@@ -110,7 +114,7 @@ class OssClient:
             AggregationError: the translation of the service's answer; UnavailableError after `timeout`.
             ReplacedError, NoSuchUploadError: what these two answers mean.
         """
-        doing = f"{operation} oss://{self.bucket_name}/{key}"
+        doing = f"{operation} {self.url(key)}"
         tries = Tries(self._timeout, work, cleaning=cleaning)
         while True:
             try:

@@ -11,8 +11,9 @@ import oss2
 from aggregation.errors import UnavailableError
 
 from . import answers, listing, marks
-from .answers import NoAnswerError, ObjectState, ReplacedError, ServiceError
+from .answers import NoAnswerError, ObjectState, ServiceError
 from .client import OssClient
+from .interference import ReplacedError
 from .listing import Listed
 
 _DELETED_AT_ONCE = 1000
@@ -120,7 +121,7 @@ class Objects:
             return found
         state = self.head(key)
         if state is None or (state.token, state.size) != (token, len(data)):
-            doing = f"PutObject oss://{self._client.bucket_name}/{key}"
+            doing = f"PutObject {self._client.url(key)}"
             raise UnavailableError(doing, "it was answered, and the object is not there", "run again")
         return state.crc64
 

@@ -8,11 +8,11 @@ What would save less traffic than its requests are worth is fetched and written 
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, suppress
 from itertools import islice
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
 from aggregation import stopping
 from aggregation.errors import (
@@ -31,9 +31,10 @@ from aggregation.stores.promise import Advance, Entry, Settings, Written, descri
 from aggregation.stores.readahead import blocks, read_ahead
 
 from . import parts
-from .answers import NoSuchUploadError, ObjectState, ReplacedError
+from .answers import ObjectState
 from .client import OssClient
 from .credentials import from_environment
+from .interference import NoSuchUploadError, ReplacedError, undisturbed
 from .marks import new_token
 from .objects import Objects
 from .parts import Copy, Join, Part, Range, Relay
@@ -50,8 +51,6 @@ LIST_FROM = 100
 
 UPLOADS_AT_ONCE = 4
 """Uploaded parts in memory at a time; copies need none."""
-
-Result = TypeVar("Result")
 
 
 class Source(NamedTuple):
@@ -131,28 +130,7 @@ class OssStorage:
         """By the service, or by one PUT. Begun anew once if a source was replaced meanwhile."""
         del checksum  # it costs nothing here
         doing = f"joining {describe(sources)} into {self.path(target)}"
-        return self._undisturbed(doing, lambda: self._concatenate(doing, sources, target, advance))
-
-    def _undisturbed(self, doing: str, attempt: Callable[[], Result]) -> Result:
-        """What `attempt` gives, begun anew once if another writer was in its way.
-
-        Raises:
-            IntegrityError: that happened twice.
-        """
-        for last in (False, True):
-            try:
-                return attempt()
-            except (ReplacedError, NoSuchUploadError) as error:
-                if last:
-                    why = (
-                        f"{error} was replaced while it was read"
-                        if isinstance(error, ReplacedError)
-                        else "another run aborted the multipart upload"
-                    )
-                    raise IntegrityError(
-                        doing, f"twice, {why}", "let nothing write there; run again"
-                    ) from error
-        raise AssertionError("unreachable")
+        return undisturbed(doing, lambda: self._concatenate(doing, sources, target, advance))
 
     def workplace(self, target: str, scratch: str | None) -> AbstractContextManager[str]:
         """A folder in `scratch`, or in the system's temporary folder."""
@@ -162,7 +140,7 @@ class OssStorage:
     def download(self, sources: Sequence[str], folder: str) -> list[str]:
         """By ranged GETs in parallel; each file's CRC64 is compared with the service's."""
         doing = f"fetching {describe(sources)}"
-        return self._undisturbed(doing, lambda: self._download(doing, sources, folder))
+        return undisturbed(doing, lambda: self._download(doing, sources, folder))
 
     def _download(self, doing: str, names: Sequence[str], folder: str) -> list[str]:
         sources = self._look_up(doing, names, list_from=None)
@@ -194,7 +172,7 @@ class OssStorage:
                 if advance is not None:
                     advance(size)
             else:
-                crc64 = self._undisturbed(
+                crc64 = undisturbed(
                     doing, lambda: self._upload_parts(doing, file.fileno(), size, target, advance)
                 )
         seconds = time.perf_counter() - started
@@ -334,8 +312,8 @@ class OssStorage:
         """A source by its HEAD."""
         state = self.objects.head(key)
         if state is None:
-            url = f"oss://{self.client.bucket_name}/{key}"
-            raise MissingInputError(doing, f"{url} is missing", "write it, or run the step that makes it")
+            why = f"{self.client.url(key)} is missing"
+            raise MissingInputError(doing, why, "write it, or run the step that makes it")
         return Source(key, state.size, state)
 
     def fetch(self, doing: str, source: Source, piece: Range) -> tuple[bytes, ObjectState | None]:
@@ -383,7 +361,7 @@ class OssStorage:
         state = self.objects.head(key)
         again = state.crc64 if state else None
         if again != expected:
-            why = f"oss://{self.client.bucket_name}/{key} is published, with CRC64 {again}, not {expected}"
+            why = f"{self.client.url(key)} is published, with CRC64 {again}, not {expected}"
             raise IntegrityError(doing, why, "do not use it before this command has succeeded: run it again")
 
     def _read_back(self, doing: str, sources: Sequence[Source], made: Source) -> None:
@@ -428,7 +406,7 @@ class OssStorage:
         try:
             self.uploads.abort(key, upload_id)
         except AggregationError:  # a leftover that `sweep` aborts
-            stopping.leave(f"an upload to oss://{self.client.bucket_name}/{key}")
+            stopping.leave(f"an upload to {self.client.url(key)}")
         self._begun.pop((key, upload_id), None)
 
     def intermediate(self, key: str) -> str:
@@ -442,7 +420,7 @@ class OssStorage:
         try:
             self.objects.delete(key)
         except AggregationError:  # a leftover that `sweep` deletes
-            stopping.leave(f"oss://{self.client.bucket_name}/{key}")
+            stopping.leave(self.client.url(key))
         self._intermediates.discard(key)
 
 

@@ -10,8 +10,9 @@ from aggregation import stopping
 from aggregation.errors import AggregationError
 
 from . import answers, listing, marks
-from .answers import NoAnswerError, NoSuchUploadError
+from .answers import NoAnswerError
 from .client import OssClient
+from .interference import NoSuchUploadError
 from .listing import Item, ListedUpload, Read
 
 _COPY_RATE = 20 * 1024**2
@@ -73,7 +74,7 @@ class Uploads:
                 if upload.key == key and upload.id != keep and upload.began >= since:
                     self.abort(key, upload.id)
         except AggregationError:  # a leftover that the bucket's lifecycle rule aborts
-            stopping.leave(f"an upload to oss://{self._client.bucket_name}/{key}")
+            stopping.leave(f"an upload to {self._client.url(key)}")
 
     def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> tuple[str, int | None]:
         """Upload one part. Returns its ETag and the CRC64 that the service computed.
