@@ -8,7 +8,8 @@ from http import HTTPStatus
 
 import oss2
 
-from aggregation.errors import UnavailableError
+from aggregation.errors import IntegrityError, UnavailableError
+from aggregation.stores.checksum import crc64_of
 
 from . import answers, listing, marks
 from .answers import NoAnswerError, ObjectState, ServiceError
@@ -99,15 +100,18 @@ class Objects:
         ask = partial(self._client.ask, "ListObjects", prefix, "", "ListBucketResult")
         return listing.objects(ask, prefix, delimiter)
 
-    def put(self, key: str, data: bytes, crc64: int, token: str) -> int | None:
-        """Write an object whole. Returns the CRC64 that the service computed. Atomic, idempotent.
+    def put(self, doing: str, key: str, data: bytes) -> int:
+        """Write an object whole. Returns its CRC64, which the service has too. Atomic, idempotent.
 
-        The service compares the data with its MD5 before it publishes. `token` is the mark of this object
-        alone: where an answer has no CRC64, the service's proof that it has the data, a HEAD must show it.
+        The service compares the data with its MD5 before it publishes. Where the answer has no CRC64, the
+        service's proof that it has the data, a HEAD must show the mark that this object alone has.
 
         Raises:
             UnavailableError: the request was answered as if it had taken place, and it has not.
+            IntegrityError: see see_published.
         """
+        crc64 = crc64_of(data)
+        token = marks.new_token()
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         headers = {**marks.headers(key, token, crc64), "Content-MD5": digest}
 
@@ -117,13 +121,30 @@ class Objects:
                 return answers.crc64(answer.headers)
 
         found = self._client.call("PutObject", key, send)
-        if found is not None:
-            return found
+        if found is None:
+            state = self.head(key)
+            if state is None or (state.token, state.size) != (token, len(data)):
+                sending = f"PutObject {self._client.url(key)}"
+                raise UnavailableError(sending, "it was answered, and the object is not there", "run again")
+            found = state.crc64
+        self.see_published(doing, key, crc64, found)
+        return crc64
+
+    def see_published(self, doing: str, key: str, expected: int | None, found: int | None) -> None:
+        """Look again at an object that the answer to its making gave another CRC64 than is expected.
+
+        What was sent or copied has been compared before, so it is likelier the answer that is wrong.
+
+        Raises:
+            IntegrityError: the service says so twice; the object is published.
+        """
+        if expected is None or found in (None, expected):
+            return
         state = self.head(key)
-        if state is None or (state.token, state.size) != (token, len(data)):
-            doing = f"PutObject {self._client.url(key)}"
-            raise UnavailableError(doing, "it was answered, and the object is not there", "run again")
-        return state.crc64
+        again = state.crc64 if state else None
+        if again != expected:
+            why = f"{self._client.url(key)} is published, with CRC64 {again}, not {expected}"
+            raise IntegrityError(doing, why, "do not use it before this command has succeeded: run it again")
 
     def delete(self, key: str) -> None:
         """Delete an object that was made on the way. Idempotent."""
