@@ -8,14 +8,15 @@ RUN apt-get update \
 
 COPY requirements-build.txt requirements.txt /build/
 # Without build isolation the packages that come as source are built by the setuptools that was installed by its hash.
-# Symbols for debuggers, tests, and the elliptic curves of a package that oss2 imports for client-side encryption,
-# which the worker never asks for, are a quarter of all that is installed.
+# What the worker never asks for is a third of all that is installed: symbols for debuggers, tests, the elliptic curves of
+# a package that oss2 imports for client-side encryption, and by what rich colours source code and Markdown.
 RUN pip install --no-cache-dir --require-hashes -r /build/requirements-build.txt \
  && pip install --no-cache-dir --no-compile --no-build-isolation --use-pep517 --require-hashes \
       --prefix=/build/prefix -r /build/requirements.txt \
  && cd /build/prefix/lib/python3.11/site-packages \
  && find . -depth -type d \( -name tests -o -name test -o -name SelfTest \) -exec rm -r {} + \
  && rm -f Crypto/PublicKey/_ec_nat* Crypto/PublicKey/_mlkem* \
+ && rm -r pygments* markdown_it* mdurl* \
  && find . -name "*.so" -exec strip --strip-unneeded {} +
 
 COPY worker /build/worker
@@ -41,9 +42,10 @@ ENV PATH=/opt/aggregation:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbi
 
 # The base image has no compiled standard library, and a read-only root file system never gets one: a fresh pod
 # would compile all that it imports, at each start. Compiled here is what the worker's modules import, and no more;
-# unchecked, because nothing in an image changes.
-RUN python3 -c "import importlib, pkgutil, py_compile, sys, json, traceback; \
+# unchecked, because nothing in an image changes. rich loads its table of wide characters for the first that is not ASCII.
+RUN python3 -c "import importlib, pkgutil, py_compile, sys, json, traceback, rich.cells; \
     [importlib.import_module(found.name) for found in pkgutil.walk_packages(['.'])]; \
+    rich.cells.cell_len(chr(0x2714)); \
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
     files = [getattr(module, '__file__', None) or '' for module in sys.modules.values()]; \
     [py_compile.compile(file, invalidation_mode=mode) for file in files if file.endswith('.py')]"

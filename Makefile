@@ -7,6 +7,17 @@ DEFAULT := serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-exa
 IMAGE   ?= $(DEFAULT)
 SHELL   := /bin/bash
 
+# What `make demo` ends with.
+define NEXT
+'' 'What to try next:' \
+'  $(BIN)/python worker/pipeline.py --root /tmp/aggregation-demo --prepare --keep' \
+'      the same in a folder that stays, with its levels: runs/*/l2, runs/*/l3' \
+'  $(BIN)/python worker/pipeline.py --root /tmp/aggregation-demo --command "sort -u {inputs}"' \
+'      a merge of your own: the letters that there are, a line each (docs/command.md)' \
+'  make oss-server      the same on OSS, on this machine (docs/oss.md)' \
+'  make image           the image, for docker and for Argo (docs/docker.md, docs/argo.md)'
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs image push expand bench e2e oss-server lock clean
 
@@ -15,6 +26,7 @@ help: ## List the targets
 
 demo: $(VENV)/run ## Run the tutorial's pipeline, 32 files, on a temporary directory, and show the tree and the result
 	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && $(BIN)/python worker/pipeline.py --root "$$root" --prepare
+	@printf '%s\n' $(NEXT)
 
 test: $(VENV)/dev ## Check the code and run all tests; those that need what this machine lacks are skipped, and say so
 	$(MAKE) --no-print-directory lint

@@ -1,25 +1,23 @@
 #!/usr/bin/env python3
 """Runs the whole tree on this machine: prepare, reduce level by level, merge; then shows what was done."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import click
 
 from aggregation import processors, report
 from aggregation.command_line import entry, options, parameters
-from aggregation.command_line.console import console, speaks_unicode
+from aggregation.command_line.console import console, draws
 from aggregation.command_line.job import Job
 from aggregation.errors import WrongUsageError
 from aggregation.levels import count_files
 from aggregation.progress import ArgoProgress
 from aggregation.runner import Run
 from aggregation.shape import Shape
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
+from aggregation.steps import Done
 
 _FIRST_BYTES = 64
 
@@ -78,6 +76,12 @@ LETTERS_MAX = 9_999_999
     envvar="AGGREGATION_CLEAN",
     help="Remove the run's folder once the result is there, or keep the levels in it.",
 )
+@click.option(
+    "--all",
+    "unfold",
+    is_flag=True,
+    help="Show each step of the tree, where levels of more than 20 are folded otherwise.",
+)
 @options.partial_option
 @options.output_option
 @options.command_option
@@ -108,26 +112,18 @@ def pipeline(
     resume: bool,
     clean: bool,
     partial: bool,
+    unfold: bool,
 ) -> None:
     """Parse, run, show."""
     started = time.perf_counter()
     output = output or job.layout.result()
     by_command = job.command(command, allow_empty=allow_empty, scratch=scratch)
     by_final = job.command(final_command, allow_empty=allow_empty, scratch=scratch) or by_command
-    size = None
-    if files is None:
-        files = 32 if prepare else count_files(job.storage, job.layout, 1)
-        if dry_run and not prepare:
-            size = sum(entry.size for entry in job.storage.entries(job.layout.folder(1)))
-    shape = Shape(files, fan_in, levels)
-    if prepare and files > LETTERS_MAX:
-        raise WrongUsageError(f"preparing {files} letters", f"{LETTERS_MAX} are the most", "lower --files")
+    shape = Shape(_count(job, files, prepare=prepare), fan_in, levels)
     if dry_run:
-        console.print(report.plan_lines(shape, size))
+        console.print(report.plan_lines(shape, None if files or prepare else _size(job)))
         return
-    with click.progressbar(
-        length=1, label="pipeline", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
+    with _watching() as watch:
         run = Run(
             job.storage,
             job.layout,
@@ -137,37 +133,70 @@ def pipeline(
             command=by_command,
             final_command=by_final,
             checksum=job.checksum,
-            watch=_watch(bar),
+            watch=watch,
         )
         done = run.execute(prepare=prepare, resume=resume, partial=partial)
-    job.show(
-        report.tree_lines("pipeline", run.stages, time.perf_counter() - started, unicode=speaks_unicode())
-    )
-    job.report(done)
-    start = job.storage.read(output, _FIRST_BYTES)
-    size = done.written.size
-    job.show([f"{job.storage.path(output)}: {size} bytes: {report.first_bytes(start, size)}"])
+    _show(job, run, done, time.perf_counter() - started, unfold=unfold)
     if clean:
         job.clean(run.layout, run.mark.note())
     else:
         job.tidy(run.layout, run.forget)
 
 
-def _watch(bar: "ProgressBar[int]") -> Callable[[Run], None]:
+def _count(job: Job, files: int | None, *, prepare: bool) -> int:
+    """How many files level 1 holds, or is to hold."""
+    if files is None:
+        return 32 if prepare else count_files(job.storage, job.layout, 1)
+    if prepare and files > LETTERS_MAX:
+        raise WrongUsageError(f"preparing {files} letters", f"{LETTERS_MAX} are the most", "lower --files")
+    return files
+
+
+def _size(job: Job) -> int:
+    """Bytes of level 1."""
+    return sum(entry.size for entry in job.storage.entries(job.layout.folder(1)))
+
+
+@contextlib.contextmanager
+def _watching() -> Iterator[Callable[[Run], None]]:
     """What shows how far a run is: a bar on a terminal, lines elsewhere, and Argo's own way in its pods."""
     argo = ArgoProgress.for_this_pod()
+    with _drawing() if draws(sys.stderr) else contextlib.nullcontext(_saying()) as show:
+
+        def watch(run: Run) -> None:
+            if argo:
+                argo.show(run.done, run.total)
+            show(run)
+
+        yield watch
+
+
+def _drawing() -> contextlib.AbstractContextManager[Callable[[Run], None]]:
+    from aggregation import terminal  # noqa: PLC0415 - 30 ms of start-up that only drawing needs
+
+    return terminal.bar()
+
+
+def _saying() -> Callable[[Run], None]:
     lines = report.StageLines()
 
-    def watch(run: Run) -> None:
-        bar.length = max(run.total, 1)
-        bar.update(run.done - bar.pos)
-        if argo:
-            argo.show(run.done, run.total)
-        if bar.hidden:
-            for line in lines.due(run):
-                console.remark(line)
+    def say(run: Run) -> None:
+        for line in lines.due(run):
+            console.remark(line)
 
-    return watch
+    return say
+
+
+def _show(job: Job, run: Run, done: Done, seconds: float, *, unfold: bool) -> None:
+    """The tree, the summary, and how the result begins."""
+    if not console.as_json:
+        from aggregation import terminal  # noqa: PLC0415 - as above
+
+        job.show(terminal.tree_lines("pipeline", run.stages, seconds, unfold=unfold))
+    job.report(done)
+    size = done.written.size
+    start = report.first_bytes(job.storage.read(done.target, _FIRST_BYTES), size)
+    job.show([f"{job.storage.path(done.target)}: {size} bytes: {start}"])
 
 
 if __name__ == "__main__":

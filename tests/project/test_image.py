@@ -280,6 +280,7 @@ def test_nothing_is_compiled_at_run_time(contain: Docker) -> None:
     code = (
         "import importlib, json, os, pkgutil, sys\n"
         "for found in pkgutil.walk_packages(['.']): importlib.import_module(found.name)\n"
+        "from aggregation import terminal; terminal.tree_lines('', [], 0, unfold=False)\n"
         "spec = lambda m: getattr(m, '__spec__', None)\n"
         "lacking = [m.__file__ for m in sys.modules.values() if spec(m) and spec(m).has_location\n"
         "  and m.__file__.endswith('.py') and not os.path.exists(spec(m).cached or '')]\n"

@@ -1,12 +1,14 @@
 """The Makefile's targets that need more than this machine, on stand-ins for what they call."""
 
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from scripts import REPOSITORY
+from scripts import REPOSITORY, environment
 
 DOCKER = """#!/bin/sh
 echo "$*" >> "$0.calls"
@@ -69,3 +71,29 @@ def test_a_push_to_nowhere(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert calls == []
     assert "make push IMAGE=" in done.stderr
+
+
+def test_the_demo_ends_with_what_to_try_next(tmp_path: Path) -> None:
+    """The commands that it names run as they stand, one after the other; its targets and pages are there."""
+    programs = Path(sys.executable).parent
+    shown = subprocess.run(
+        ["make", "--old-file", ".venv/run", "demo", f"BIN={programs}"],
+        cwd=REPOSITORY,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.partition("\nWhat to try next:\n")[2]
+    commands = [line.strip() for line in shown.splitlines() if "pipeline.py" in line]
+    assert len(commands) == 2
+    script = "\n".join(["set -e", *commands]).replace("/tmp/aggregation-demo", str(tmp_path))
+    subprocess.run(["bash", "-c", script], cwd=REPOSITORY, env=environment(), check=True)
+    letters = b"".join(path.read_bytes() for path in (tmp_path / "l1").iterdir())
+    assert (tmp_path / "result.txt").read_text().split() == sorted(set(letters.decode()))
+    assert list(tmp_path.glob("runs/*/l3/7.txt"))
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for target in re.findall(r"make ([a-z-]+)", shown):
+        assert f"\n{target}:" in makefile
+    pages = re.findall(r"docs/[a-z-]+\.md", shown)
+    assert len(pages) == 4
+    assert all((REPOSITORY / page).is_file() for page in pages)

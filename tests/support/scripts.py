@@ -33,7 +33,16 @@ def command(script: str, *arguments: object) -> list[str]:
 
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without any setting of the worker or of its streams, plus `variables`."""
-    ours = ("AGGREGATION_", "OSS_", "ALIBABA_", "ARGO_", "AWS_", "PYTHONUNBUFFERED")
+    ours = (
+        "AGGREGATION_",
+        "OSS_",
+        "ALIBABA_",
+        "ARGO_",
+        "AWS_",
+        "PYTHONUNBUFFERED",
+        "FORCE_COLOR",
+        "NO_COLOR",
+    )
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | variables
 
 

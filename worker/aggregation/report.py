@@ -1,41 +1,15 @@
-"""How a run of the whole tree looks on a terminal, in the manner of `argo get`."""
+"""What pipeline.py says in plain lines: what a run will do, how far it is, how its result begins."""
 
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
+from . import units
 from .runner import Run
-from .shape import Shape, Stage
-
-_SHOWN = 32
-"""A stage of more steps shows its first and last few only."""
-_EDGE = 3
+from .shape import Shape
 
 _LINE_SECONDS = 60.0
 """Without a word for so long a log looks dead."""
-
-
-class _Lines(NamedTuple):
-    """The characters of the tree."""
-
-    done: str
-    branch: str
-    corner: str
-    bar: str
-    fork: str
-    single: str
-
-
-_UNICODE = _Lines("✔", "├─", "└─", "│ ", "┬─", "──")
-_ASCII = _Lines("*", "|-", "`-", "| ", "+-", "--")
-
-
-class _Row(NamedTuple):
-    step: str
-    command: str = ""
-    duration: str = "DURATION"
-    message: str = ""
 
 
 def table(rows: Sequence[tuple[str, ...]], alignment: str) -> list[str]:
@@ -50,39 +24,6 @@ def table(rows: Sequence[tuple[str, ...]], alignment: str) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def tree_lines(title: str, stages: list[Stage], seconds: float, *, unicode: bool) -> list[str]:
-    """The stages and their steps, a line each, with durations; plain ASCII unless `unicode`."""
-    lines = _UNICODE if unicode else _ASCII
-    rows = [
-        _Row("STEP", "COMMAND", "DURATION", "MESSAGE"),
-        _Row(f" {lines.done} {title}", "", _duration(seconds)),
-    ]
-    for stage in stages:
-        rows.extend(_stage_rows(stage, lines, final=stage is stages[-1]))
-    return table(rows, "<<>")
-
-
-def _stage_rows(stage: Stage, lines: _Lines, *, final: bool) -> Iterator[_Row]:
-    last = len(stage.steps) - 1
-    for index, step in enumerate(stage.steps):
-        outer = (lines.corner if final else lines.branch) if index == 0 else ("  " if final else lines.bar)
-        if len(stage.steps) > _SHOWN and _EDGE <= index <= last - _EDGE:
-            if index == _EDGE:
-                yield _Row(f" {outer}{lines.bar}... {last + 1 - 2 * _EDGE} more", "", "")
-            continue
-        if last == 0:
-            inner, name = lines.single, stage.name
-        else:
-            inner = lines.fork if index == 0 else lines.corner if index == last else lines.branch
-            name = f"{stage.name}({index})"
-        message = "kept" if step.kept else ""
-        yield _Row(f" {outer}{inner}{lines.done} {name}", step.command, _duration(step.seconds), message)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s"
 
 
 class StageLines:
@@ -100,7 +41,7 @@ class StageLines:
             kept = sum(step.kept for step in stage.steps)
             count = f"{len(stage.steps)} {'step' if len(stage.steps) == 1 else 'steps'}"
             done = f"{count}, {kept} of them done before" if kept else count
-            yield f"{stage.name}: {done}, {_duration(stage.seconds)}; {_percent(run)}"
+            yield f"{stage.name}: {done}, {units.duration(stage.seconds)}; {_percent(run)}"
             self._shown += 1
             self._last = now
         if now - self._last >= _LINE_SECONDS:

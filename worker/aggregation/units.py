@@ -26,3 +26,8 @@ def size(count: float) -> str:
 def rate(count: float, seconds: float) -> str | None:
     """Bytes per second, `480 MiB/s`; None where there are too few bytes, or no time, to tell."""
     return f"{size(count / seconds)}/s" if count >= _RATED_BYTES and seconds > 0 else None
+
+
+def duration(seconds: float, space: str = "") -> str:
+    """`37ms` or `1.2s`, with the space that a sentence has before the unit."""
+    return f"{seconds * 1000:.0f}{space}ms" if seconds < 1 else f"{seconds:.1f}{space}s"

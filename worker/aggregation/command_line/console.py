@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from errno import EBADF
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from aggregation.errors import AggregationError, from_os_error
 from aggregation.masking import masked
@@ -164,6 +164,6 @@ def open_streams() -> None:
 console = Console()
 
 
-def speaks_unicode() -> bool:
-    """Whether stdout can show the characters of a drawn tree."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+def draws(stream: TextIO) -> bool:
+    """Whether a stream is a terminal on which a line can be drawn anew."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
