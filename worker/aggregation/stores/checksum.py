@@ -1,6 +1,6 @@
 """CRC-64/XZ, which is the CRC64 that OSS computes of every object."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -10,12 +10,6 @@ def _model() -> Any:
     from anycrc import Model  # noqa: PLC0415 - 3 ms of start-up that most merges need not pay
 
     return Model("CRC64-XZ")
-
-
-def crc64_function() -> Callable[[bytes | memoryview, int], int]:
-    """The function that goes on with a CRC-64/XZ: the data, and the CRC64 before it (0)."""
-    calculate: Callable[[bytes | memoryview, int], int] = _model().calc
-    return calculate
 
 
 def crc64_of(data: bytes | memoryview, before: int = 0) -> int:

@@ -22,7 +22,7 @@ from aggregation.layout import STALE_SECONDS, parse_temporary, temporary_beside
 from aggregation.location import Location
 from aggregation.scratch import folder as scratch_folder
 from aggregation.scratch import make_room, save
-from aggregation.stores.checksum import crc64_function
+from aggregation.stores.checksum import crc64_of
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
 from aggregation.stores.readahead import BLOCK, blocks, read_ahead
 
@@ -238,7 +238,6 @@ class FsspecStorage:
         check: Callable[[], None] = lambda: None,
     ) -> Written:
         started = time.perf_counter()
-        calculate = crc64_function()
         written = crc64 = 0
         temporary = self._files.key(temporary_beside(target))
         draft = new_draft(self._calls, doing, temporary, self._files.key(target), size)
@@ -246,7 +245,7 @@ class FsspecStorage:
         try:
             for data in stream:
                 draft.write(data)
-                crc64 = calculate(data, crc64)
+                crc64 = crc64_of(data, crc64)
                 written += len(data)
                 if advance is not None and data:
                     advance(len(data))
@@ -266,10 +265,9 @@ class FsspecStorage:
             IntegrityError: it is something else.
         """
         pieces = (Piece(key, start, end) for start, end in blocks(size))
-        calculate = crc64_function()
         found = 0
         for data in read_ahead(lambda piece: self._files.fetch(doing, piece), pieces, self._parallel):
-            found = calculate(data, found)
+            found = crc64_of(data, found)
         if found != crc64:
             raise IntegrityError(doing, f"CRC64 {crc64} was written and {found} is read back", "run again")
 

@@ -14,7 +14,7 @@ from fcntl import ioctl
 from mmap import mmap
 from struct import Struct
 
-from aggregation.stores.checksum import crc64_function
+from aggregation.stores.checksum import crc64_of
 from aggregation.stores.promise import Way
 
 BUFFER = 128 * 1024
@@ -59,7 +59,6 @@ class Appender:
         self._buffer = memoryview(mmap(-1, BUFFER))  # begins at a page, which makes copies a tenth faster
         self._pending = 0
         self._rungs = [] if checksum else [_copy_file_range, _sendfile]
-        self._crc: Callable[[bytes | memoryview, int], int] | None = crc64_function() if checksum else None
         self.crc64: int | None = 0 if checksum else None
         self.size = 0
         self.writing = False
@@ -145,8 +144,8 @@ class Appender:
         return total
 
     def _write(self, data: memoryview) -> None:
-        if self._crc is not None:
-            self.crc64 = self._crc(data, self.crc64 or 0)
+        if self.crc64 is not None:
+            self.crc64 = crc64_of(data, self.crc64)
         self.writing = True
         while data:
             written = os.write(self._target, data)

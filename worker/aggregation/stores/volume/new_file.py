@@ -14,7 +14,7 @@ from aggregation.errors import (
     UnavailableError,
     printable,
 )
-from aggregation.stores.checksum import crc64_function
+from aggregation.stores.checksum import crc64_of
 
 from . import mounts
 from .temporaries import Temporaries
@@ -153,7 +153,6 @@ class NewFile:
 
     def crc64(self) -> int:
         """The CRC64 of the file, read past this machine's cache where it can be."""
-        calculate = crc64_function()
         found = 0
         try:
             with open(self._temporary, "rb", buffering=0) as file:
@@ -161,7 +160,7 @@ class NewFile:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 block = memoryview(bytearray(_COMPARE_BYTES))
                 while count := file.readinto(block):
-                    found = calculate(block[:count], found)
+                    found = crc64_of(block[:count], found)
         except FileNotFoundError as error:
             raise self._vanished(error) from error
         except OSError as error:
