@@ -43,6 +43,14 @@ def test_the_tests_map() -> None:
     } == own
 
 
+def test_the_map_of_oss() -> None:
+    """The folder with the most files names each of them in its docstring."""
+    folder = WORKER / "aggregation" / "stores" / "oss"
+    told = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert files <= set(re.findall(r"\w+", told))
+
+
 MANY = "".join(f"    def act_{number}(self) -> None: ...\n" for number in range(13))
 
 
