@@ -186,6 +186,19 @@ def test_the_bar(root: Path) -> None:
     assert re.fullmatch(r"pipeline ━{40} 100% 24 MiB, [\d.]+ MiB/s 0:00:\d\d", states[-1])
 
 
+@pytest.mark.parametrize(("columns", "width"), [(300, 40), (80, 40), (60, 21)])
+def test_the_bar_is_as_long_as_fits(root: Path, columns: int, width: int) -> None:
+    """On a narrow terminal it is shorter, and all that is said beside it stays."""
+    write_level(root, 1, [bytes(MIB)] * 8)
+    shown = on_terminal(
+        command("pipeline.py", "--root", root),
+        environment(TERM="xterm", NO_COLOR="1"),
+        columns=columns,
+    )
+    assert re.fullmatch(r"pipeline ━+ 100% 24 MiB, [\d.]+ [KMG]iB/s 0:00:\d\d *", shown.last[0])
+    assert abs(shown.last[0].count("━") - width) <= 2  # the rate may have more digits
+
+
 def test_the_bar_alone(five: Path, tmp_path: Path) -> None:
     """Where only stderr is a terminal, stdout has the tree as plain text and no line on the way."""
     printed = tmp_path / "printed"

@@ -38,6 +38,18 @@ def test_the_local_path_is_light(root: Path, script: str, arguments: list[int]) 
     assert {"click", "aggregation"} <= modules
 
 
+@pytest.mark.parametrize(
+    ("arguments", "draws"),
+    [(["--help"], False), (["--dry-run"], False), (["--log-format", "json"], False), ([], True)],
+)
+def test_only_what_draws_loads_rich(root: Path, arguments: list[str], draws: bool) -> None:
+    """Not even pipeline.py loads it before it has a tree to show."""
+    write_level(root, 1, [b"A", b"B"])
+    modules = imported("pipeline.py", "--root", root, *arguments)
+    assert ("rich" in modules) is draws
+    assert not {"pygments", "markdown_it", "asyncio"} & modules  # what the image has not
+
+
 def test_oss_imports_what_it_needs() -> None:
     """On an oss:// root oss2 is there; ossfs and fsspec are not, where something is listed neither."""
     with OssServer(["demo"], access_key_id="id", access_key_secret="secret") as server:

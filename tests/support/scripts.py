@@ -33,17 +33,11 @@ def command(script: str, *arguments: object) -> list[str]:
 
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without any setting of the worker or of its streams, plus `variables`."""
-    ours = (
-        "AGGREGATION_",
-        "OSS_",
-        "ALIBABA_",
-        "ARGO_",
-        "AWS_",
-        "PYTHONUNBUFFERED",
-        "FORCE_COLOR",
-        "NO_COLOR",
-    )
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | variables
+    ours = ("AGGREGATION_", "OSS_", "ALIBABA_", "ARGO_", "AWS_", "PYTHONUNBUFFERED")
+    terminal = ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES")
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(ours + terminal)
+    } | variables
 
 
 def write_level(root: Path, level: int, contents: Iterable[bytes], suffix: str = ".txt") -> list[Path]:

@@ -18,7 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from rich.theme import Theme
 from rich.tree import Tree
@@ -147,10 +147,12 @@ def bar() -> Iterator[Callable[[Run], None]]:
     """A bar on stderr. What it gives is called with the run, again and again, and draws how far that is."""
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(
+            bar_width=None, table_column=Column(max_width=40)
+        ),  # the one that a narrow terminal shortens
         TaskProgressColumn(),
-        _MovedColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
+        _MovedColumn(Column(no_wrap=True)),
+        TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
         console=Console(stderr=True, theme=Theme(_BAR_STYLES)),
         auto_refresh=False,  # a thread of its own would draw on while a signal ends the run
         redirect_stdout=False,  # a command prints past Python: nothing to redirect
