@@ -39,7 +39,7 @@ STEP                       COMMAND         DURATION  MESSAGE
 """
 
 COLOURED = """\
-<1>STEP<0>                       <1>COMMAND<0>         <1>DURATION<0>  <1>MESSAGE<0>
+<1>STEP                       COMMAND         DURATION  MESSAGE<0>
  <32>✔<0> pipeline                                    TIME
  <2>├─<0><2>┬─<0><32>✔<0> process-data-l1(0)  process.py 0 1      TIME
  <2>│ <0><2>├─<0><32>✔<0> process-data-l1(1)  process.py 1 1      TIME

@@ -18,12 +18,15 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column, Table
+from rich.segment import Segment, Segments
+from rich.style import Style
+from rich.table import Column
 from rich.text import Text
 from rich.theme import Theme
 from rich.tree import Tree
 
 from . import units
+from .report import table
 from .runner import Run
 from .shape import Stage
 
@@ -90,21 +93,16 @@ def tree_lines(title: str, stages: list[Stage], seconds: float, *, unfold: bool)
         node = tree.add(first.label)
         for row in others:
             node.add(row.label)
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for side in ("left", "left", "right", "left"):
-        table.add_column(justify=side, no_wrap=True)
-    table.add_row(*(_styled(name, "bold") for name in ("STEP", "COMMAND", "DURATION", "MESSAGE")))
-    for row, line in zip(rows, out.render_lines(tree, pad=False), strict=True):
-        step = Text.assemble(" ", *((segment.text, segment.style or "") for segment in line))
-        table.add_row(step, row.command, row.duration, _styled(row.message, _DIM))
+    drawn = [[Segment(" "), *line] for line in out.render_lines(tree, pad=False)]
+    names = ["".join(segment.text for segment in line) for line in drawn]
+    cells = [(name, *row[1:]) for name, row in zip(names, rows, strict=True)]
+    head, *lines = table([("STEP", "COMMAND", "DURATION", "MESSAGE"), *cells], "<<>")
+    segments = [Segment(head, Style(bold=True)), Segment.line()]
+    for line, name, styled in zip(lines, names, drawn, strict=True):
+        segments += [*styled, Segment(line.removeprefix(name)), Segment.line()]
     with out.capture() as captured:
-        out.print(table)
-    return [line.rstrip() for line in captured.get().splitlines()]
-
-
-def _styled(text: str, style: str) -> Text:
-    """A text whose style ends with it: the spaces that fill its column have none."""
-    return Text.assemble((text, style))
+        out.print(Segments(segments), soft_wrap=True, end="")
+    return captured.get().splitlines()
 
 
 def _label(marks: _Marks, name: str, lead: str = "") -> Text:
@@ -121,7 +119,7 @@ def _stage_rows(stage: Stage, marks: _Marks, *, unfold: bool) -> Iterator[_Row]:
                 spent = units.duration(sum(each.seconds for each in hidden), " ")
                 kept = sum(each.kept for each in hidden)
                 text = f"{marks.dots} {len(hidden)} more, {spent}"
-                yield _Row(_styled(text, _DIM), message=f"{kept} kept" if kept else "")
+                yield _Row(Text.assemble((text, _DIM)), message=f"{kept} kept" if kept else "")
             continue
         lead = "" if index else marks.fork if count > 1 else marks.single
         name = f"{stage.name}({index})" if count > 1 else stage.name
