@@ -3,8 +3,8 @@
 A target appears whole or not at all, and memory does not grow with the data. Where to go for a change:
 
 - command_line: an option of the scripts, a line that they print, signals and the way to an exit code
-- here: the steps (`steps`, `levels`), a whole run (`runner`, `crew`, `journal`, `cleaning`, `report`), the
-  names (`layout`), the arithmetic (`tree`), and every error with its exit code (`errors`)
+- here: the steps (`steps`, `levels`), a whole run (`runner`, `crew`, `journal`, `cleaning`, `report`,
+  `terminal`), the names (`layout`), the arithmetic (`tree`), and every error with its exit code (`errors`)
 - commands: how the user's own merge command is started, watched and stopped
 - stores: what each store promises, and which store a root asks for
 - stores/volume: directories and mounts: the kernel's copies, temporaries, what a mount gets wrong
