@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Joins the files of the last level into the result."""
 
-import click
-
 from aggregation import steps
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.job import Job
@@ -16,7 +14,7 @@ from aggregation.errors import MissingInputError, WrongUsageError
     The result appears whole or not at all, and running the same command again gives the same bytes.
     """
 )
-@click.argument("n", type=parameters.COUNT)
+@options.argument("n", type=parameters.COUNT)
 @options.option(
     "--level",
     type=parameters.NUMBER,

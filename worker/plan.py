@@ -3,8 +3,6 @@
 
 import json
 
-import click
-
 from aggregation import levels, tree
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.console import console
@@ -24,7 +22,7 @@ start."""
     --fan-in, or use the template aggregation.yaml, which needs no list.
     """
 )
-@click.argument("level", type=parameters.NUMBER)
+@options.argument("level", type=parameters.NUMBER)
 @options.option(
     "--files",
     type=parameters.COUNT,

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Makes the files of level 1 that the tutorial starts from."""
 
-import click
-
 from aggregation import steps
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.job import Job
@@ -15,7 +13,7 @@ from aggregation.command_line.job import Job
     holds anything else is never overwritten.
     """
 )
-@click.argument("n", type=parameters.Number(least=1, digits=7), default=32)
+@options.argument("n", type=parameters.Number(least=1, digits=7), default=32)
 @options.job
 def prepare(job: Job, n: int) -> None:
     """Parse, call, report."""

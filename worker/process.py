@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Joins a group of files of one level into a file of the next."""
 
-import click
-
 from aggregation import steps
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.job import Job
@@ -16,8 +14,8 @@ from aggregation.command_line.job import Job
     running the same command again gives the same bytes.
     """
 )
-@click.argument("file_number", type=parameters.NUMBER)
-@click.argument("level", type=parameters.NUMBER)
+@options.argument("file_number", type=parameters.NUMBER)
+@options.argument("level", type=parameters.NUMBER)
 @options.fan_in_option
 @options.option(
     "--files",

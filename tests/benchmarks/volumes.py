@@ -182,7 +182,7 @@ def merge_of(options: Options, root: Path, count: int, size: int, rounds: int) -
     os.sync()
     title = f"{count:,} x {size_text(size)}"
     reset, check = target_of(root / "result.txt", count * size)
-    targets = [Target(f"{title}: at most 1.5 x cat by xargs", MERGE, CAT_SYNC, at_most=1.5)]
+    targets = [Target(f"{title}: at most 1.35 x cat by xargs", MERGE, CAT_SYNC, at_most=1.35)]
     return Case(
         f"merge: {title}",
         [

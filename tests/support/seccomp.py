@@ -24,9 +24,21 @@ class _Machine(NamedTuple):
 _MACHINES = {
     "x86_64": _Machine(
         0xC000003E,
-        {"clone": 56, "clone3": 435, "copy_file_range": 326, "fork": 57, "sendfile": 40, "vfork": 58},
+        {
+            "clone": 56,
+            "clone3": 435,
+            "copy_file_range": 326,
+            "fork": 57,
+            "ioctl": 16,
+            "preadv2": 327,
+            "sendfile": 40,
+            "vfork": 58,
+        },
     ),
-    "aarch64": _Machine(0xC00000B7, {"clone": 220, "clone3": 435, "copy_file_range": 285, "sendfile": 71}),
+    "aarch64": _Machine(
+        0xC00000B7,
+        {"clone": 220, "clone3": 435, "copy_file_range": 285, "ioctl": 29, "preadv2": 286, "sendfile": 71},
+    ),
 }
 
 # Instructions of classic BPF (linux/filter.h) and answers of a filter (linux/seccomp.h).

@@ -54,8 +54,9 @@ def _holds_exactly(storage: Storage, layout: Layout, level: int, count: int) -> 
     names = set(storage.names(layout.folder(level)))
     if len(names) < count:  # before a name is made for each file of a mistyped count
         return False
-    wanted = {f"{number}{layout.suffix}" for number in range(count)}
-    return wanted <= names and not any(layout.number(name) is not None for name in names - wanted)
+    others = len(names) - count
+    names.difference_update([f"{number}{layout.suffix}" for number in range(count)])
+    return len(names) == others and not any(layout.number(name) is not None for name in names)
 
 
 def _see_that_it_is_current(storage: Storage, layout: Layout, level: int, below: Sequence[int]) -> None:

@@ -22,6 +22,9 @@ PARALLEL_MAX = 1024
 DEFAULT_ROOT = "/mnt/vol/aggregation-demo"
 
 
+argument = click.argument
+"""For the scripts, which need nothing else of click's."""
+
 option = functools.partial(click.option, show_envvar=True)
 
 fan_in_option = option(

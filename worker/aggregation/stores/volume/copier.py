@@ -47,6 +47,8 @@ class Copier:
                     taken = appender.append(descriptor, size, head)
                     if taken != size or size >= fast_copy.SMALL:
                         sources.was_read(taken)
+                    else:
+                        sources.gather(appender)
                 appender.flush()
                 sources.finish()
             except OSError as error:

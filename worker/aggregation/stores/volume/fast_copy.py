@@ -9,7 +9,7 @@ stop at the size that it believes in, which a mount may have cached.
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from mmap import mmap
 from struct import Struct
@@ -34,6 +34,12 @@ KERNEL_CHUNK = 64 * 1024 * 1024
 """Bytes for one system call: a signal and the progress wait for its end, and a call costs a few microseconds
 even where it only shares extents."""
 
+TO_READ = os.O_RDONLY | os.O_NONBLOCK
+"""Not to block: a FIFO in a file's place is then refused, instead of waiting for its writer."""
+
+_FIONREAD = 0x541B
+"""As Linux has it on x86 and ARM; elsewhere the kernel does not know it, and files are opened one by one."""
+
 _FINAL = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),  # of the target, which no other way helps
@@ -43,6 +49,24 @@ _FINAL = frozenset(
 """What ends a copy. Anything else before the first byte may be a kernel or a file system that cannot do this
 call: ENOSYS and EPERM (seccomp), EXDEV, EINVAL, EOPNOTSUPP, EIO (SMB), EBADF (rclone), ETXTBSY, EOVERFLOW.
 Reading and writing find out what it was."""
+
+
+def close_read(descriptor: int) -> None:
+    """Close what was only read: its bytes are there, whatever a dying mount says to the close."""
+    try:  # noqa: SIM105 - suppress() takes longer than the call
+        os.close(descriptor)
+    except OSError:
+        pass
+
+
+def _close_all(descriptors: list[int]) -> None:
+    """Close files that were only read: by one call where every number from first to last is theirs."""
+    if descriptors and max(descriptors) - min(descriptors) == len(descriptors) - 1:
+        os.closerange(min(descriptors), max(descriptors) + 1)
+    else:
+        for descriptor in descriptors:
+            close_read(descriptor)
+    descriptors.clear()
 
 
 class Appender:
@@ -90,6 +114,45 @@ class Appender:
                 read += self._stream(source)
             return len(head) + read
         return len(head)
+
+    def gather(self, prefix: str, names: Iterator[str], at_once: int) -> str | None:
+        """Append the files of these names, as long as each is small and one read gives all of it.
+
+        For disks: besides opening it, a file costs two calls and a share of a third. `at_once` is how many
+        may be open at a time.
+
+        Returns the name that it stopped at, of which nothing was appended: a file that cannot be opened, is
+        larger or no regular file, or has another size than what was read; None at the end of the names.
+
+        Raises:
+            OSError: writing failed.
+        """
+        buffer, pending = self._buffer, self._pending
+        size = memoryview(bytearray(4)).cast("i")
+        opened: list[int] = []
+        try:
+            for name in names:
+                if pending > BUFFER - SMALL:
+                    self._pending = pending
+                    self.flush()
+                    pending = 0
+                if len(opened) == at_once:
+                    _close_all(opened)
+                try:
+                    opened.append(descriptor := os.open(prefix + name, TO_READ))
+                    # Read at a place, which a pipe refuses. The position stays, so that the bytes from there
+                    # to the end are the size; a device refuses to say it.
+                    read = os.preadv(descriptor, (buffer[pending : pending + SMALL],), 0)
+                    ioctl(descriptor, _FIONREAD, size)
+                except OSError:
+                    return name
+                if read != size[0] or read >= SMALL:
+                    return name
+                pending += read
+        finally:
+            self._pending = pending
+            _close_all(opened)
+        return None
 
     def _append_large(self, source: int) -> int:
         self.flush()

@@ -11,10 +11,11 @@ from itertools import chain, islice
 from aggregation.errors import AggregationError, MissingInputError, SourceChangedError, printable
 
 from . import fast_copy
+from .fast_copy import TO_READ, close_read
 from .volume import Status, Volume
 
-_TO_READ = os.O_RDONLY | os.O_NONBLOCK
-"""Not to block: a FIFO in a file's place is then refused, instead of waiting for its writer."""
+_OPEN_AT_ONCE = 16
+"""Small files of a disk that are open at a time: closing them together is cheaper than one by one."""
 
 _WARM_BYTES = 1 << 20
 """What a mount is asked to fetch of a larger file ahead of its turn."""
@@ -33,7 +34,7 @@ def open_source(volume: Volume, doing: str, name: str) -> Source:
     """
     path = f"{volume.prefix}{name}"
     try:
-        descriptor = os.open(path, _TO_READ)
+        descriptor = os.open(path, TO_READ)
     except OSError as error:
         descriptor = _open_after_all(volume, doing, path, error)
     try:
@@ -58,7 +59,7 @@ def _open_after_all(volume: Volume, doing: str, path: str, first: OSError) -> in
         if first.errno == ENXIO and not stat.S_ISREG(os.stat(path).st_mode):
             raise _no_file(doing, path, "not a regular file")  # a socket
         if volume.patience.may_pass(first, opening=True):
-            return volume.patience.call(lambda: os.open(path, _TO_READ))
+            return volume.patience.call(lambda: os.open(path, TO_READ))
     except OSError as error:
         raise volume.error(error, doing, path, writing=False, opening=True) from error
     if first.errno == ENOENT and not os.path.isdir(volume.root):
@@ -68,14 +69,6 @@ def _open_after_all(volume: Volume, doing: str, path: str, first: OSError) -> in
 
 def _no_file(doing: str, path: str, kind: str) -> AggregationError:
     return MissingInputError(doing, f"{printable(path)} is {kind}", "put the input file in its place")
-
-
-def close_read(descriptor: int) -> None:
-    """Close what was only read: its bytes are there, whatever a dying mount says to the close."""
-    try:  # noqa: SIM105 - suppress() takes longer than the call
-        os.close(descriptor)
-    except OSError:
-        pass
 
 
 class Sources:
@@ -88,8 +81,15 @@ class Sources:
         self._reading: Source | None = None
         self._unchecked: list[tuple[Source, int]] = []
         self._together = volume.overlaps(names)
-        begin = self._read_head if self._together else self._open
-        self._coming = volume.each(begin, names, _close)
+        self._gathers = not volume.is_remote()
+        self._names = iter(names)
+        self._handed_back: str | None = None
+        self._again = False  # whether the last one was handed back
+        self._coming = (
+            volume.each(self._read_head, names, _close)
+            if self._together
+            else (self._open(name) for name in self._each_name())
+        )
         try:
             self._opened.extend(islice(self._coming, volume.ahead))
         except BaseException:
@@ -104,6 +104,28 @@ class Sources:
             if self._reading is not None and source[1] >= 0:
                 close_read(source[1])
             self._reading = None
+
+    def _each_name(self) -> Iterator[str]:
+        """Those that are left, `gather` may have taken some."""
+        while True:
+            name, self._handed_back = self._handed_back, None
+            self._again = name is not None
+            if name is None and (name := next(self._names, None)) is None:
+                return
+            yield name
+
+    def gather(self, appender: fast_copy.Appender) -> None:
+        """After a small source on a disk: let the small ones after it be appended, unless they are open.
+
+        Raises:
+            OSError: writing failed.
+        """
+        if self._again:
+            self._gathers = False  # it was small all the same: the kernel or the file system lacks something
+        if self._gathers and not self._opened:
+            self._handed_back = appender.gather(
+                self._volume.prefix, self._names, min(_OPEN_AT_ONCE, self._volume.ahead)
+            )
 
     def close(self) -> None:
         """Close what is open."""

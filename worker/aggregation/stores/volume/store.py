@@ -23,8 +23,9 @@ from aggregation.errors import (
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
 
 from .copier import Copier
+from .fast_copy import close_read
 from .new_file import NewFile
-from .sources import Seen, Sources, check_unchanged, close_read, open_source
+from .sources import Seen, Sources, check_unchanged, open_source
 from .temporaries import Temporaries
 from .volume import Volume
 

@@ -112,9 +112,7 @@ class Temporaries:
             OSError: it cannot be listed.
         """
         names = self._volume.patience.call(lambda: os.listdir(self._volume.path(folder)))
-        hidden = {
-            name: parsed for name in names if name.startswith(".") and (parsed := parse_temporary(name))
-        }
+        hidden = {name: parsed for name in names if name[0] == "." and (parsed := parse_temporary(name))}
         found: dict[str, list[tuple[str, Temporary]]] = {}
         for name, temporary in hidden.items():
             found.setdefault(temporary.target, []).append((name, temporary))
