@@ -37,6 +37,7 @@ lint: $(VENV)/dev ## Check style, types, which folder imports which, and lengths
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=worker $(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python tests/support/lengths.py worker manifests
 
 docs: $(VENV)/dev ## Write the pages' tables and drawings anew, from the code and what was measured
 	@$(BIN)/python tests/support/pages
