@@ -3,6 +3,7 @@
 rich draws both. It takes 30 ms to import: only pipeline.py loads this module, when it has something to draw.
 """
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,9 +101,9 @@ def tree_lines(title: str, stages: list[Stage], seconds: float, *, unfold: bool)
     segments = [Segment(head, Style(bold=True)), Segment.line()]
     for line, name, styled in zip(lines, names, drawn, strict=True):
         segments += [*styled, Segment(line.removeprefix(name)), Segment.line()]
-    with out.capture() as captured:
-        out.print(Segments(segments), soft_wrap=True, end="")
-    return captured.get().splitlines()
+    out.file = drawn_as_text = io.StringIO()  # rich's own capture writes to stdout too, which may be full
+    out.print(Segments(segments), soft_wrap=True, end="")
+    return drawn_as_text.getvalue().splitlines()
 
 
 def _label(marks: _Marks, name: str, lead: str = "") -> Text:
