@@ -18,7 +18,6 @@ from aggregation.errors import MissingInputError, WrongUsageError
 @options.option(
     "--level",
     type=parameters.NUMBER,
-    envvar="AGGREGATION_LEVEL",
     metavar="L",
     help="Take files 0 to N-1 of this level instead of looking for the last one; level 1 may hold no more.",
 )
@@ -26,7 +25,6 @@ from aggregation.errors import MissingInputError, WrongUsageError
 @options.option(
     "--clean",
     is_flag=True,
-    envvar="AGGREGATION_CLEAN",
     help="Remove the folder of --run once the result is there.",
 )
 @options.output_option

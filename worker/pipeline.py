@@ -40,7 +40,6 @@ LETTERS_MAX = 9_999_999
 @options.option(
     "--files",
     type=parameters.COUNT,
-    envvar="AGGREGATION_FILES",
     metavar="N",
     show_default="what level 1 holds; 32 with --prepare",
     help="How many files level 1 holds.",
@@ -49,7 +48,6 @@ LETTERS_MAX = 9_999_999
     "--levels",
     type=parameters.Number(most=LEVELS_MAX),
     default=2,
-    envvar="AGGREGATION_LEVELS",
     metavar="L",
     help="How many times to reduce before the final merge; 0 merges level 1 at once.",
 )
@@ -58,7 +56,6 @@ LETTERS_MAX = 9_999_999
     "--workers",
     type=parameters.COUNT,
     default=processors.available,
-    envvar="AGGREGATION_WORKERS",
     metavar="W",
     show_default="the processors that it may use",
     help="How many merges run side by side.",
@@ -73,7 +70,6 @@ LETTERS_MAX = 9_999_999
 @options.option(
     "--clean/--keep",
     default=True,
-    envvar="AGGREGATION_CLEAN",
     help="Remove the run's folder once the result is there, or keep the levels in it.",
 )
 @click.option(
@@ -88,7 +84,6 @@ LETTERS_MAX = 9_999_999
 @options.option(
     "--final-command",
     type=parameters.MergeCommand(),
-    envvar="AGGREGATION_FINAL_COMMAND",
     metavar="COMMAND",
     show_default="--command",
     help="Make the result by this program, if another one makes the levels.",

@@ -26,7 +26,6 @@ start."""
 @options.option(
     "--files",
     type=parameters.COUNT,
-    envvar="AGGREGATION_FILES",
     metavar="N",
     show_default="what LEVEL holds",
     help="How many files LEVEL holds.",

@@ -20,7 +20,6 @@ from aggregation.command_line.job import Job
 @options.option(
     "--files",
     type=parameters.COUNT,
-    envvar="AGGREGATION_FILES",
     metavar="N",
     help="How many files LEVEL holds, so that its last group may be short. Without it every group is full.",
 )

@@ -30,10 +30,15 @@ def code_words(each: Page, pattern: str) -> set[str]:
     return {word for text in words for word in re.findall(pattern, text)}
 
 
+def options_of_scripts() -> list[options.Option]:
+    """Every option of the worker's scripts and of generate.py."""
+    scripts = [*options.workers().values(), options.command(options.GENERATE)]
+    return [option for script in scripts for option in options.options_of(script)]
+
+
 def our_options() -> set[str]:
     """Every option of every program of ours."""
-    scripts = [*options.workers().values(), options.command(options.GENERATE)]
-    found = {name for script in scripts for option in options.options_of(script) for name in option.names}
+    found = {name for option in options_of_scripts() for name in option.names}
     for program in ("tests/support/oss_server", "tests/e2e", "tests/benchmarks"):
         found |= set(re.findall(r"--[a-z-]+", shell_lines._help(REPOSITORY / program)))
     return found | {"--help", "--version"}
@@ -67,7 +72,7 @@ def test_options_exist(each: Page) -> None:
 
 def our_variables() -> set[str]:
     """Every variable that the code reads or sets."""
-    found: set[str] = set()
+    found = {option.variable for option in options_of_scripts()}
     for folder in (WORKER, REPOSITORY / "manifests", REPOSITORY / "tests"):
         for path in [*folder.rglob("*.py"), *folder.rglob("*.yaml")]:
             text = path.read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ TERMINATION_BYTES = 4096
 
 
 class Console:
-    """Where lines go, and how. Known from the environment before the options are read, for their errors."""
+    """Where lines go, and how. Known before the options are read, for their errors."""
 
     def __init__(self) -> None:
         self.program = os.path.basename(sys.argv[0])
@@ -111,7 +111,7 @@ class Console:
 
 
 def _asked_for(option: str, variable: str, default: str) -> str:
-    """An option's value before the options are read, which may fail: its errors need it."""
+    """An option's value, read here and not by click: what click says of the other options needs it."""
     value = os.environ.get(variable, default)
     arguments = iter(sys.argv[1:])
     for argument in arguments:

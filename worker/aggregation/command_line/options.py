@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -25,13 +26,22 @@ DEFAULT_ROOT = "/mnt/vol/aggregation-demo"
 argument = click.argument
 """For the scripts, which need nothing else of click's."""
 
-option = functools.partial(click.option, show_envvar=True)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def option(*names: str, **settings: Any) -> Callable[[Function], Function]:
+    """An option with a variable that is named as it is: AGGREGATION_FAN_IN for --fan-in."""
+    variable = names[0].partition("/")[0].removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, show_envvar=True, **{"envvar": f"AGGREGATION_{variable}", **settings})
+
+
+_setting = functools.partial(option, is_eager=True, expose_value=False)
+"""An option that says how the call itself speaks, not what it does. Console reads some before click does."""
 
 fan_in_option = option(
     "--fan-in",
     type=FAN_IN,
     default=2,
-    envvar="AGGREGATION_FAN_IN",
     metavar="K",
     help="How many files of a level are joined into one file of the next.",
 )
@@ -39,7 +49,6 @@ fan_in_option = option(
 output_option = option(
     "--output",
     type=OutputName(),
-    envvar="AGGREGATION_OUTPUT",
     metavar="NAME",
     show_default="result and the suffix",
     help="The result's name under the root.",
@@ -48,14 +57,12 @@ output_option = option(
 partial_option = option(
     "--partial",
     is_flag=True,
-    envvar="AGGREGATION_PARTIAL",
     help="Take the first N files of level 1 though it holds more, instead of failing.",
 )
 
 command_option = option(
     "--command",
     type=MergeCommand(),
-    envvar="AGGREGATION_COMMAND",
     metavar="COMMAND",
     help="Make the target by this program instead of joining bytes. Quote it as for a shell; it runs without "
     "one. {inputs}, {inputs-file} (a list of them), {output}, {level} and {number} are replaced, {{number}} "
@@ -67,13 +74,11 @@ command_option = option(
 _allow_empty_option = option(
     "--allow-empty",
     is_flag=True,
-    envvar="AGGREGATION_ALLOW_EMPTY",
     help="Let a command that wrote nothing make an empty target, instead of failing.",
 )
 
 _scratch_option = option(
     "--scratch",
-    envvar="AGGREGATION_SCRATCH",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
     show_default="beside the target on a volume, else $TMPDIR",
@@ -94,16 +99,7 @@ def exit_code_table() -> str:
     return f"\b\nExit codes ('retry': running again may help):\n{rows}"
 
 
-def _set_json(_: click.Context, __: click.Parameter, value: str) -> None:
-    console.as_json = value == "json"
-
-
-def _set_termination(_: click.Context, __: click.Parameter, value: str | None) -> None:
-    if value is not None:  # an empty one asks for none, which the environment's says by itself
-        console.termination = value
-
-
-def _show_help(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - as above
+def _show_help(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     if value and not context.resilient_parsing:
         console.print([context.get_help()])
         context.exit()
@@ -116,7 +112,7 @@ def _show_version(context: click.Context, _: click.Parameter, value: bool) -> No
         context.exit()
 
 
-def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:  # noqa: FBT001 - as above
     console.debug = value
 
 
@@ -125,41 +121,35 @@ _COMMON = (
         "--root",
         type=Root(),
         default=DEFAULT_ROOT,
-        envvar="AGGREGATION_ROOT",
         help="The directory, or the URL (oss://BUCKET/PREFIX), that holds the levels and the result.",
     ),
     option(
         "--suffix",
         type=Suffix(),
         default=Layout().suffix,
-        envvar="AGGREGATION_SUFFIX",
         metavar="SUFFIX",
         help="How the name of each file ends: .mp4, .osm.pbf, .json.",
     ),
     option(
         "--run",
         type=RunName(),
-        envvar="AGGREGATION_RUN",
         metavar="NAME",
         help="Keep level 2 and above in runs/NAME, where no other run is: letters, digits, '.', '_', '-'.",
     ),
     option(
         "--checksum",
         is_flag=True,
-        envvar="AGGREGATION_CHECKSUM",
         help="Compute the CRC64 on a volume too. Without it the kernel can copy faster.",
     ),
     option(
         "--verify",
         is_flag=True,
-        envvar="AGGREGATION_VERIFY",
         help="Read the target back and compare it with its sources.",
     ),
     option(
         "--parallel",
         type=COUNT,
         default=Settings().parallel,
-        envvar="AGGREGATION_PARALLEL",
         metavar="P",
         help="How many requests to an object store, or looks at files on a mount, are under way at a time.",
     ),
@@ -167,52 +157,41 @@ _COMMON = (
         "--timeout",
         type=click.FloatRange(min=0),
         default=Settings().timeout,
-        envvar="AGGREGATION_TIMEOUT",
         metavar="SECONDS",
         help="How long a request that fails for a passing reason is tried again, in seconds.",
     ),
-    option(
+    _setting(
         "--log-format",
         type=click.Choice(["text", "json"]),
         default="text",
-        envvar="AGGREGATION_LOG_FORMAT",
-        is_eager=True,
-        expose_value=False,
-        callback=_set_json,
         help="How the summary line and errors are written.",
     ),
     option(
         "--summary-file",
-        envvar="AGGREGATION_SUMMARY_FILE",
         metavar="PATH",
         help="Write the summary to this file too, as JSON.",
     ),
-    option(
+    _setting(
         "--termination-message",
-        envvar="AGGREGATION_TERMINATION_MESSAGE",
         metavar="PATH",
-        is_eager=True,
-        expose_value=False,
-        callback=_set_termination,
         show_default=f"{TERMINATION_LOG}, where there is one; empty: none",
         help="Write the error's line, or the summary line, to this file too.",
     ),
-    option(
+    _setting(
         "--debug",
         is_flag=True,
-        envvar="AGGREGATION_DEBUG",
-        is_eager=True,
-        expose_value=False,
         callback=_set_debug,
         help="Show the traceback of an error.",
     ),
-    click.option(
+    _setting(
         "--version",
         is_flag=True,
-        is_eager=True,
-        expose_value=False,
+        envvar=None,
         callback=_show_version,
         help="Show the version of the worker and of Python, and exit.",
+    ),
+    _setting(
+        "-h", "--help", is_flag=True, envvar=None, callback=_show_help, help="Show this message and exit."
     ),
 )
 """The options that all scripts have, in the order of their help."""
@@ -254,26 +233,11 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-class _Script(click.Command):
-    """A command whose help page goes where all that is printed goes: a full stdout is no bug."""
-
-    def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        """The option, with our own way to print."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.callback = _show_help
-        return option
-
-
 def command(help_text: str) -> Callable[[Callable[..., None]], click.Command]:
     """A script's command; its help page ends with the exit codes."""
     return click.command(
-        cls=_Script,
+        add_help_option=False,  # ours goes where all that is printed goes: a full stdout is no bug
         help=help_text,
         epilog=exit_code_table(),
-        context_settings={
-            "show_default": True,
-            "max_content_width": 100,
-            "help_option_names": ["-h", "--help"],
-        },
+        context_settings={"show_default": True, "max_content_width": 100},
     )
