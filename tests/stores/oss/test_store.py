@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -420,11 +421,18 @@ def test_crc64_is_carried_from_level_to_level(oss: Oss) -> None:
 def test_parallel_is_bounded_and_used(oss: Oss) -> None:
     """Parts run side by side, as many as --parallel says, and no more."""
     oss.put(*(os.urandom(2 * MIB) for _ in range(9)))
-    oss.server.latency = 0.05
+    held = oss.server.faults.add(Fault("UploadPartCopy", Hold(), times=8))
     oss.server.counters.reset()
-    oss.join(9)
-    assert oss.server.counters.operations["UploadPartCopy"].max_concurrent == 8
-    assert oss.server.counters.total.max_concurrent <= 8
+    with ThreadPoolExecutor(1) as beside:
+        joining = beside.submit(oss.join, 9)
+        deadline = time.monotonic() + 60
+        while held.hits < 8 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        under_way = held.hits
+        held.release()
+        joining.result()
+    assert under_way == 8
+    assert oss.server.counters.total.max_concurrent == 8
     assert oss.server.counters.connections <= 2 * 8 + 1
 
 
