@@ -66,6 +66,8 @@ def process(
         levels.see_that_no_more_are_there(storage, layout, level, files)
     levels.see_that_all_are_there(storage, layout, level, numbers)
     sources = layout.files(level, numbers)
+    if files is not None and not partial:
+        storage.foresee(sources, files)
     target = layout.file(level + 1, number)
     join = _Join(storage, command, level, number, checksum)
     written = join(sources, target, advance)
@@ -100,6 +102,8 @@ def merge(
             levels.see_that_no_more_are_there(storage, layout, level, count)
         levels.see_that_all_are_there(storage, layout, level, range(count))
     sources = layout.files(level, range(count))
+    if not partial:
+        storage.foresee(sources, count)
     join = _Join(storage, command, level, 0, checksum)
     written = join(sources, output, advance)
     beside = os.path.dirname(output)

@@ -39,7 +39,14 @@ def check() -> None:
 
 @contextmanager
 def mounted(
-    behind: Path, place: Path, *, latency: float, remember: float = 0, faults: Path | None = None
+    behind: Path,
+    place: Path,
+    *,
+    latency: float,
+    remember: float = 0,
+    cache: float = 0,
+    requests: Path | None = None,
+    faults: Path | None = None,
 ) -> Iterator[None]:
     """Serve `behind` at `place`, by a process of its own.
 
@@ -48,13 +55,17 @@ def mounted(
         place: An empty folder.
         latency: Seconds a request.
         remember: Seconds for which the kernel knows a file's size without asking again.
+        cache: Seconds for which the mount itself knows a file that it looked up or listed: as ossfs 1.
+        requests: A file that gets a line for each request.
         faults: A file that says which calls fail, when it is there: see `__main__`.
 
     Raises:
         UnavailableError: FUSE does not work here.
     """
     check()
-    options = ["--latency", str(latency), "--remember", str(remember)]
+    options = ["--latency", str(latency), "--remember", str(remember), "--cache", str(cache)]
+    if requests is not None:
+        options += ["--requests", str(requests)]
     if faults is not None:
         options += ["--faults", str(faults)]
     serve = [sys.executable, str(Path(__file__).parent), *options, str(behind), str(place)]

@@ -93,6 +93,13 @@ class Storage(Protocol):
         """The entry of one file; None if there is none."""
         ...
 
+    def foresee(self, names: Sequence[str], held: int) -> None:
+        """Hear that files of one folder, which holds `held`, are about to be read, all of them.
+
+        For stores that then know them sooner; others do nothing. Raises nothing.
+        """
+        ...
+
     def concatenate(
         self,
         sources: Sequence[str],

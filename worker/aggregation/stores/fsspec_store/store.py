@@ -74,6 +74,9 @@ class FsspecStorage:
         except MissingInputError:
             return None
 
+    def foresee(self, names: Sequence[str], held: int) -> None:
+        """Nothing: files are fetched side by side."""
+
     def concatenate(
         self,
         sources: Sequence[str],

@@ -58,6 +58,9 @@ class OssStorage:
             os.path.basename(name), state.size, state.modified, f"{state.size}-{state.etag}"
         )
 
+    def foresee(self, names: Sequence[str], held: int) -> None:
+        """Nothing: requests overlap."""
+
     def concatenate(
         self,
         sources: Sequence[str],

@@ -24,6 +24,7 @@ from aggregation.stores.promise import Advance, Entry, Settings, Written, descri
 
 from .copier import Copier
 from .fast_copy import close_read
+from .foresight import Foresight
 from .new_file import NewFile
 from .sources import Seen, Sources, check_unchanged, open_source
 from .temporaries import Temporaries
@@ -38,6 +39,7 @@ class VolumeStorage:
     def __init__(self, root: str, settings: Settings = Settings()) -> None:  # noqa: B008 - it is frozen
         self._volume = Volume(root, settings)
         self._temporaries = Temporaries(self._volume)
+        self._foresight = Foresight(self._volume, self._temporaries)
         self._copier = Copier(self._volume, verify=settings.verify)
         self._seen: dict[str, list[Seen]] = {}  # a command's inputs, by its workplace
 
@@ -50,7 +52,7 @@ class VolumeStorage:
         doing = "listing the levels"
         self._volume.is_remote()
         try:
-            return self._temporaries.scan(folder)
+            names = self._temporaries.scan(folder)
         except OSError as error:
             if folder and error.errno in (ENOENT, ENOTDIR):
                 self._volume.check_presence(doing, error)
@@ -58,6 +60,12 @@ class VolumeStorage:
             if error.errno == ENOENT:
                 raise self._volume.missing_root(doing, MissingInputError) from error
             raise self._error(error, doing, folder) from error
+        self._foresight.note_listing(folder)
+        return names
+
+    def foresee(self, names: Sequence[str], held: int) -> None:
+        """On a remote mount a listing, and a stat a file, where most of the folder is about to be read."""
+        self._foresight.learn(names, held)
 
     def entries(self, folder: str) -> list[Entry]:
         """One scan of the folder, and a stat a file; on a remote mount these overlap."""

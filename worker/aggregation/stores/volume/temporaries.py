@@ -111,7 +111,10 @@ class Temporaries:
         Raises:
             OSError: it cannot be listed.
         """
-        names = self._volume.patience.call(lambda: os.listdir(self._volume.path(folder)))
+        return self.note(folder, self._volume.patience.call(lambda: os.listdir(self._volume.path(folder))))
+
+    def note(self, folder: str, names: list[str]) -> list[str]:
+        """The same of a listing that was made."""
         hidden = {name: parsed for name in names if name[0] == "." and (parsed := parse_temporary(name))}
         found: dict[str, list[tuple[str, Temporary]]] = {}
         for name, temporary in hidden.items():
