@@ -39,114 +39,72 @@ _BUCKET = _Cause(ConfigurationError, "check the bucket's name in the root, and i
 _TRUST = _Cause(ConfigurationError, "check the endpoint, and the authorities trusted here")
 _FULL = _Cause(RefusedError, "free some space or raise the quota, then run again")
 
+
+def _each(names: str, cause: _Cause) -> dict[str, _Cause]:
+    return dict.fromkeys(names.split(), cause)
+
+
 _CODES: dict[str, _Cause] = {
-    "NoSuchKey": _MISSING,
-    "NoSuchVersion": _MISSING,
-    "NoSuchBucket": _BUCKET,
-    "InvalidBucketName": _BUCKET,
-    "PermanentRedirect": _BUCKET,
-    "AuthorizationHeaderMalformed": _BUCKET,
-    "IllegalLocationConstraintException": _BUCKET,
+    **_each("NoSuchKey NoSuchVersion", _MISSING),
+    **_each("NoSuchBucket InvalidBucketName PermanentRedirect", _BUCKET),
+    **_each("AuthorizationHeaderMalformed IllegalLocationConstraintException", _BUCKET),
     "InvalidObjectState": _Cause(ConfigurationError, "it is archived: restore it first"),
     "RequestTimeTooSkewed": _Cause(ConfigurationError, "set this machine's clock"),
     "NoSuchUpload": _Cause(IntegrityError, "somebody else ended the upload: run again"),
-    "PreconditionFailed": _REPLACED,
-    "InvalidRange": _REPLACED,
-    "InternalError": _AGAIN,
-    "ServiceUnavailable": _AGAIN,
-    "SlowDown": _AGAIN,
-    "RequestTimeout": _AGAIN,
-    "OperationAborted": _AGAIN,
-    "ConditionalRequestConflict": _AGAIN,
-    "RequestLimitExceeded": _AGAIN,
-    "Throttling": _AGAIN,
-    "ThrottlingException": _AGAIN,
-    "TooManyRequestsException": _AGAIN,
-    "BadDigest": _AGAIN,
-    "IncompleteBody": _AGAIN,
+    **_each("PreconditionFailed InvalidRange", _REPLACED),
+    **_each("InternalError ServiceUnavailable SlowDown RequestTimeout RequestLimitExceeded", _AGAIN),
+    **_each("Throttling ThrottlingException TooManyRequestsException", _AGAIN),
+    **_each("OperationAborted ConditionalRequestConflict BadDigest IncompleteBody", _AGAIN),
     "KeyTooLongError": _Cause(WrongUsageError, "use a shorter root or a smaller number"),
     "EntityTooLarge": _Cause(RefusedError, "the store does not hold objects of this size: use another one"),
-    "QuotaExceeded": _FULL,
-    "XMinioStorageFull": _FULL,
+    **_each("QuotaExceeded XMinioStorageFull", _FULL),
 }
 """S3's codes, and those of servers that speak its protocol; others go by the status."""
 
 _STATUSES: dict[int, _Cause] = {
     301: _BUCKET,
-    307: _AGAIN,
     401: _LOGIN,
     403: _DENIED,
     404: _MISSING,
-    408: _AGAIN,
-    409: _AGAIN,
-    412: _REPLACED,
-    416: _REPLACED,
-    425: _AGAIN,
-    429: _AGAIN,
     507: _FULL,
+    **dict.fromkeys((307, 408, 409, 425, 429), _AGAIN),
+    **dict.fromkeys((412, 416), _REPLACED),
 }
 
 _NAMES: dict[str, _Cause] = {
-    # What has to be set right stands before what may pass: TLS's errors derive from those of a connection.
-    "SSLCertVerificationError": _Cause(
-        ConfigurationError, "check the endpoint, and the authorities trusted here"
-    ),
-    "botocore.SSLError": _Cause(ConfigurationError, "check the endpoint, and the authorities trusted here"),
-    "ClientConnectorCertificateError": _Cause(
-        ConfigurationError, "check the endpoint, and the authorities trusted here"
-    ),
+    **_each("SSLCertVerificationError botocore.SSLError ClientConnectorCertificateError", _TRUST),
     "NoCredentialsError": _Cause(
         ConfigurationError,
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role or profile that has them",
     ),
-    "PartialCredentialsError": _LOGIN,
-    "ProfileNotFound": _LOGIN,
-    "NoAuthTokenError": _LOGIN,
-    "TokenRetrievalError": _LOGIN,
-    "SSOTokenLoadError": _LOGIN,
-    "UnauthorizedSSOTokenError": _LOGIN,
+    # botocore's
+    **_each("PartialCredentialsError ProfileNotFound NoAuthTokenError TokenRetrievalError", _LOGIN),
+    **_each("SSOTokenLoadError UnauthorizedSSOTokenError", _LOGIN),
     "CredentialRetrievalError": _Cause(UnavailableError, "whoever gives the credentials did not: run again"),
-    "MetadataRetrievalError": _AGAIN,
-    "HTTPClientError": _AGAIN,
-    "botocore.ConnectionError": _AGAIN,
-    "ResponseParserError": _AGAIN,
-    "ResponseStreamingError": _AGAIN,
-    "IncompleteReadError": _AGAIN,
-    "ChecksumError": _AGAIN,
-    "FlexibleChecksumError": _AGAIN,
-    "MaxRetriesExceededError": _AGAIN,
+    **_each("MetadataRetrievalError HTTPClientError botocore.ConnectionError", _AGAIN),
+    **_each("ResponseParserError ResponseStreamingError IncompleteReadError", _AGAIN),
+    **_each("ChecksumError FlexibleChecksumError MaxRetriesExceededError", _AGAIN),
     "BotoCoreError": _SETTINGS,
-    "ClientError": _AGAIN,  # aiohttp's; botocore's has a response
-    "IncompleteRead": _AGAIN,
-    "HTTPException": _AGAIN,
-    "RequestException": _AGAIN,
-    "TransportError": _AGAIN,
-    "DefaultCredentialsError": _LOGIN,
-    "RefreshError": _LOGIN,
-    "ClientAuthenticationError": _LOGIN,
-    "ServiceRequestError": _AGAIN,
-    "ServiceResponseError": _AGAIN,
+    # aiohttp's (botocore's ClientError has a response), http.client's, those of requests, Google and Azure
+    **_each("ClientError IncompleteRead HTTPException RequestException TransportError", _AGAIN),
+    **_each("ServiceRequestError ServiceResponseError", _AGAIN),
+    **_each("DefaultCredentialsError RefreshError ClientAuthenticationError", _LOGIN),
+    # paramiko's, ftplib's, fsspec's and Python's
     "AuthenticationException": _LOGIN,
     "BadHostKeyException": _Cause(ConfigurationError, "check the host, and the keys of hosts known here"),
-    "SSHException": _AGAIN,
-    "error_reply": _AGAIN,
-    "error_proto": _AGAIN,
-    "EOFError": _AGAIN,
+    **_each("SSHException error_reply error_proto EOFError TimeoutError ConnectionError", _AGAIN),
     "FileExpired": _REPLACED,
-    "TimeoutError": _AGAIN,
-    "ConnectionError": _AGAIN,
     "gaierror": _Cause(UnavailableError, "check the host's name and this machine's DNS, then run again"),
     "NotImplementedError": _Cause(ConfigurationError, "the file system cannot do that: use another store"),
     "ValueError": _SETTINGS,
 }
-"""Errors by the name of a class, or by that of its package too where another one's means something else."""
+"""Errors by the name of a class, or by that of its package too where another one's means something else. The
+most derived class that is named here counts: TLS's errors derive from those of a connection."""
 
 _FTP: dict[str, _Cause] = {
-    "452": _FULL,
+    **_each("452 552", _FULL),
     "501": _SETTINGS,
-    "530": _LOGIN,
-    "532": _LOGIN,
-    "552": _FULL,
+    **_each("530 532", _LOGIN),
     "553": _Cause(ConfigurationError, "the server does not take that name"),
 }
 """FTP's replies that say more than their first digit: 4 passes, 5 stays."""

@@ -26,63 +26,33 @@ class Row(NamedTuple):
     """What an answer means. The first row of a table that fits it holds."""
 
     status: range
-    code: str
-    """A pattern for the whole of the answer's code."""
     retried: bool
-    source: str
-    """Where that is written, or why it is so."""
+    code: str = ".*"
+    """A pattern for the whole of the answer's code."""
 
 
-_ANY = ".*"
-_REDIRECT = Row(range(300, 400), _ANY, retried=False, source="credentials and tokens are for one host only")
-_SERVER = (
-    Row(range(408, 409), _ANY, retried=True, source="HTTP: the request came too slowly"),
-    Row(range(429, 430), _ANY, retried=True, source="HTTP: too many requests"),
-    Row(range(500, 600), _ANY, retried=True, source="HTTP: the server's fault, or a gateway's"),
+_ALL = (
+    Row(range(300, 400), retried=False),  # credentials and tokens are for one host only
+    Row(range(408, 409), retried=True),  # HTTP: the request came too slowly
+    Row(range(429, 430), retried=True),  # HTTP: too many requests
+    Row(range(500, 600), retried=True),  # HTTP: the server's fault, or a gateway's
 )
 
 STS_ANSWERS = (
-    _REDIRECT,
-    *_SERVER,
-    Row(
-        range(400, 500),
-        r"Throttling(\..*)?",
-        retried=True,
-        source="common error codes: flow control of the user or the API",
-    ),
-    Row(range(400, 500), "ServiceUnavailable|InternalError", retried=True, source="common error codes"),
-    Row(
-        range(400, 500),
-        "SignatureNonceUsed",
-        retried=True,
-        source="common error codes: the next try has another nonce",
-    ),
-    Row(
-        range(400, 500),
-        r"AuthenticationFail\.OIDCToken\.Expired",
-        retried=True,
-        source="STS's error codes; the kubelet writes a new token within minutes, and a new pod gets one",
-    ),
-    Row(
-        range(200, 600),
-        _ANY,
-        retried=False,
-        source="STS's error codes: role, provider, trust policy or token are wrong",
-    ),
+    *_ALL,
+    # Common error codes: flow control of the user or the API; the next try has another nonce.
+    Row(range(400, 500), retried=True, code=r"Throttling(\..*)?|SignatureNonceUsed"),
+    Row(range(400, 500), retried=True, code="ServiceUnavailable|InternalError"),
+    # STS's error codes. The kubelet writes a new token within minutes, and a new pod gets one.
+    Row(range(400, 500), retried=True, code=r"AuthenticationFail\.OIDCToken\.Expired"),
+    Row(range(200, 600), retried=False),  # role, provider, trust policy or token are wrong
 )
 
 METADATA_ANSWERS = (
-    _REDIRECT,
-    *_SERVER,
-    Row(
-        range(200, 300),
-        "Throttling.*|InternalError|ServiceUnavailable",
-        retried=True,
-        source="the role is asked for at STS",
-    ),
-    Row(
-        range(200, 600), _ANY, retried=False, source="no such role on this instance, or the mode is forbidden"
-    ),
+    *_ALL,
+    # It asks STS for the role.
+    Row(range(200, 300), retried=True, code="Throttling.*|InternalError|ServiceUnavailable"),
+    Row(range(200, 600), retried=False),  # no such role on this instance, or the mode is forbidden
 )
 
 
