@@ -19,7 +19,7 @@ define NEXT
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs image push expand bench e2e oss-server lock clean
+.PHONY: help demo test lint docs image push expand bench mutants e2e oss-server lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ expand: $(VENV)/dev ## Show the commands of a workflow's pods, without a cluster
 
 bench: $(VENV)/bench ## Measure the worker beside its rivals (BENCH="--quick", or some of its cases: BENCH="shapes")
 	@$(BIN)/python tests/benchmarks $(BENCH)
+
+mutants: $(VENV)/dev ## Break the worker line by line, and see that a test fails for each (MUTANTS="oss", or other words of their names)
+	@$(BIN)/python tests/mutants $(MUTANTS)
 
 e2e: $(VENV)/dev ## Run the manifests on the cluster of the current kube context (E2E="--image ...")
 	@$(BIN)/python tests/e2e $(E2E)

@@ -10,7 +10,7 @@ The folders mirror the worker's: a change to `aggregation/stores/oss/client.py` 
 - project: README, the pages of docs/, Makefile, image, and the OSS server of these tests
 - support: what is no test: servers, mounts, the machine's parts, the scripts as processes, the pages,
   Argo's expansion
-- benchmarks and e2e: programs of their own (`make bench`, `make e2e`)
+- benchmarks, mutants and e2e: programs of their own (`make bench`, `make mutants`, `make e2e`)
 """
 
 import os

@@ -1088,15 +1088,15 @@ OPERATIONS = {
     "CompleteMultipartUpload": 5 * MIB,
 }
 """The size of each of two inputs with which the operation is used."""
-FAULTS: dict[str, tuple[Callable[[], Fault], set[int]]] = {
-    "503 twice": (lambda: Fault("", Answer(503, "ServiceUnavailable"), times=2), {0}),
-    "500 always": (lambda: Fault("", Answer(500, "InternalError")), {75}),
-    "403 always": (lambda: Fault("", Answer(403, "AccessDenied")), {5}),
-    "reset once": (lambda: Fault("", Reset(), times=1), {0}),
-    "lost answer once": (lambda: Fault("", LoseAnswer(), times=1), {0}),
-    "wrong CRC": (lambda: Fault("", WrongCrc()), {0, 4}),
-    "truncated once": (lambda: Fault("", Truncate(), times=1), {0}),
-    "truncated in the second block": (lambda: Fault("", Truncate(100), skip=1, times=1), {0}),
+FAULTS: dict[str, tuple[Callable[[], Fault], int]] = {
+    "503 twice": (lambda: Fault("", Answer(503, "ServiceUnavailable"), times=2), 0),
+    "500 always": (lambda: Fault("", Answer(500, "InternalError")), 75),
+    "403 always": (lambda: Fault("", Answer(403, "AccessDenied")), 5),
+    "reset once": (lambda: Fault("", Reset(), times=1), 0),
+    "lost answer once": (lambda: Fault("", LoseAnswer(), times=1), 0),
+    "wrong CRC": (lambda: Fault("", WrongCrc()), 0),
+    "truncated once": (lambda: Fault("", Truncate(), times=1), 0),
+    "truncated in the second block": (lambda: Fault("", Truncate(100), skip=1, times=1), 0),
 }
 MATRIX = [
     (operation, fault)
@@ -1113,7 +1113,9 @@ def test_faults_on_the_way_down_and_up(oss: Oss, operation: str, fault: str) -> 
     whole = put_level(oss.place, [os.urandom(size), os.urandom(size)])
     oss.place.put("l2/0.txt", OLD)
     before = oss.place.names()
-    make, codes = FAULTS[fault]
+    make, expected = FAULTS[fault]
+    if fault == "wrong CRC" and operation in ("HeadObject", "UploadPart"):
+        expected = 4  # what was read, or sent, is compared with it; else a HEAD tells whose number is wrong
     rule = make()
     rule.operation = operation
     oss.server.faults.add(rule)
@@ -1124,7 +1126,7 @@ def test_faults_on_the_way_down_and_up(oss: Oss, operation: str, fault: str) -> 
         code = error.exit_code
     oss.server.faults.clear()
     assert rule.hits > 0, "the operation is not used"
-    assert code in codes
+    assert code == expected
     published = {OLD, whole} if operation in ("PutObject", "CompleteMultipartUpload") else {OLD}
     assert oss.place.get("l2/0.txt") in ({whole} if code == 0 else published)
     assert oss.place.names() == before

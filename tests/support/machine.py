@@ -20,6 +20,7 @@ from docker.errors import DockerException
 
 import seccomp
 import slow_mount
+import system_calls as watching
 
 _CLONE_NEWNET = 0x40000000
 _SYS_ADMIN = 21
@@ -90,6 +91,12 @@ def syscall_filter() -> None:
     """A filter of system calls (seccomp)."""
     if not seccomp.supported():
         lacking(f"no numbers of system calls for {platform.machine()}: add them to tests/seccomp.py")
+
+
+def system_calls() -> None:
+    """A filter that asks before each system call (seccomp's user notifications)."""
+    if why := watching.unsupported():
+        lacking(why)
 
 
 def network_namespace() -> None:

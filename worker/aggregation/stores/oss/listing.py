@@ -72,9 +72,10 @@ def _pages(
 
         def read_on(page: ET.Element, before: Mapping[str, str] = after) -> tuple[list[Item], dict[str, str]]:
             items, markers = read(page)
-            if page.findtext("IsTruncated") != "true":
+            truncated = page.findtext("IsTruncated")
+            if truncated == "false":
                 return items, {}
-            if markers == before or not any(markers.values()):
+            if truncated != "true" or markers == before or not any(markers.values()):
                 raise UnansweredError("a listing that does not say how it goes on")
             return items, markers
 
