@@ -6,5 +6,6 @@
 - figures: the tables of what was measured
 - tables: the tables that are generated from the code, and the marks between which they stand
 - picture: the drawings
+- translation: the Chinese pages beside the English ones; chinese: the words of the tables there
 - `python tests/support/pages` (`make docs`) writes tables and drawings anew
 """

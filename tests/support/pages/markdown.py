@@ -56,14 +56,14 @@ class Page(NamedTuple):
         """Its headings, without their marks."""
         return re.findall(r"^#+ (.+)$", self.prose, re.MULTILINE)
 
-    def anchors(self) -> set[str]:
-        """What a link's fragment may be: the headings as GitHub writes them."""
-        anchors: set[str] = set()
+    def anchors(self) -> list[str]:
+        """What a link's fragment may be: the headings as GitHub writes them, in their order."""
+        anchors: list[str] = []
         for heading in self.headings():
             text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
             slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
             again = sum(1 for each in anchors if re.fullmatch(rf"{re.escape(slug)}(-\d+)?", each))
-            anchors.add(f"{slug}-{again}" if again else slug)
+            anchors.append(f"{slug}-{again}" if again else slug)
         return anchors
 
     def links(self) -> list[str]:
