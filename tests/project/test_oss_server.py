@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import os
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,7 +13,7 @@ import oss2
 import pytest
 from oss2.models import PartInfo
 
-from oss_clients import connect, refused, send, sessions, signed
+from oss_clients import connect, refused, send, signed
 from oss_server import OssServer
 
 KB100 = 102_400
@@ -29,26 +28,6 @@ KEYS = [
     "~-_.!*()",
 ]
 CRC64 = anycrc.Model("CRC64-XZ").calc
-
-
-@pytest.fixture
-def server() -> Iterator[OssServer]:
-    """A server with the bucket `demo`."""
-    with OssServer(["demo"]) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _close_sessions() -> Iterator[None]:
-    """Close what the test opened."""
-    with sessions():
-        yield
-
-
-@pytest.fixture(params=[oss2.Auth, oss2.AuthV4], ids=["v1", "v4"])
-def bucket(request: pytest.FixtureRequest, server: OssServer) -> Any:
-    """The bucket `demo` through oss2, once with each signature."""
-    return connect(server, request.param(server.access_key_id, server.access_key_secret))
 
 
 @pytest.fixture

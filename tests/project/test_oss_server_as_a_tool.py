@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,26 +20,12 @@ import requests
 from oss2.models import PartInfo
 
 import oss_server
-from oss_clients import connect, refused, send, sessions, signed
+from oss_clients import connect, refused, send, signed
 from oss_server import Answer, Call, Delay, Fault, Hold, OssServer, Truncate, WrongCrc
 from oss_server.body import Body, Extent, Memory, Pattern
 
 CRC64 = anycrc.Model("CRC64-XZ").calc
 GIB = 1 << 30
-
-
-@pytest.fixture
-def server() -> Iterator[OssServer]:
-    """A server with the bucket `demo`."""
-    with OssServer(["demo"]) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _close_sessions() -> Iterator[None]:
-    """Close what the test opened."""
-    with sessions():
-        yield
 
 
 def test_faults(server: OssServer) -> None:

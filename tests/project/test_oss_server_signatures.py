@@ -1,33 +1,12 @@
 """Whom the OSS server of the tests lets in: both signatures, secrets, tokens, clocks, regions."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import oss2
 import pytest
 
-from oss_clients import connect, refused, send, sessions, signed
+from oss_clients import connect, refused, send, signed
 from oss_server import OssServer
-
-
-@pytest.fixture
-def server() -> Iterator[OssServer]:
-    """A server with the bucket `demo`."""
-    with OssServer(["demo"]) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _close_sessions() -> Iterator[None]:
-    """Close what the test opened."""
-    with sessions():
-        yield
-
-
-@pytest.fixture(params=[oss2.Auth, oss2.AuthV4], ids=["v1", "v4"])
-def bucket(request: pytest.FixtureRequest, server: OssServer) -> Any:
-    """The bucket `demo` through oss2, once with each signature."""
-    return connect(server, request.param(server.access_key_id, server.access_key_secret))
 
 
 @pytest.mark.parametrize("version", [oss2.AUTH_VERSION_1, oss2.AUTH_VERSION_4])

@@ -3,8 +3,6 @@
 The packages are Debian's. Where `REQUIRE_PARTS` is set, every test that is skipped fails (conftest.py).
 """
 
-import ctypes
-import errno
 import gc
 import os
 import platform
@@ -22,7 +20,6 @@ import seccomp
 import slow_mount
 import system_calls as watching
 
-_CLONE_NEWNET = 0x40000000
 _SYS_ADMIN = 21
 """The capability's number (linux/capability.h)."""
 
@@ -97,20 +94,6 @@ def system_calls() -> None:
     """A filter that asks before each system call (seccomp's user notifications)."""
     if why := watching.unsupported():
         lacking(why)
-
-
-def network_namespace() -> None:
-    """The right to a network of its own (`unshare --net`)."""
-    administration()
-    if shutil.which("unshare") is None:
-        lacking("no unshare: install util-linux")
-    child = os.fork()
-    if child == 0:
-        ended = ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET)
-        os._exit(ctypes.get_errno() if ended else 0)
-    refused = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if refused:
-        lacking(f"no network namespace: {errno.errorcode.get(refused, refused)} from unshare(CLONE_NEWNET)")
 
 
 def kubectl() -> str:

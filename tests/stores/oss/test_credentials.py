@@ -3,7 +3,6 @@
 import json
 import os
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -14,15 +13,6 @@ from oss_server import OssServer
 from scripts import Script
 
 ROOT = ("--root", "oss://demo/data")
-
-
-@pytest.fixture
-def server() -> Iterator[OssServer]:
-    """A server with two letters to join."""
-    with OssServer(["demo"], access_key_id="the-key", access_key_secret="the-secret") as server:
-        for number, letter in enumerate([b"a", b"b"]):
-            server.put("demo", f"data/l1/{number}.txt", letter)
-        yield server
 
 
 def joined(server: OssServer) -> bool:

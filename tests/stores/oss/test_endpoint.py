@@ -20,15 +20,6 @@ ROOT = ("--root", "oss://demo/data")
 HANGZHOU = "oss-cn-hangzhou.aliyuncs.com"
 
 
-@pytest.fixture
-def server() -> Iterator[OssServer]:
-    """A server with two letters to join."""
-    with OssServer(["demo"]) as server:
-        for number, letter in enumerate([b"a", b"b"]):
-            server.put("demo", f"data/l1/{number}.txt", letter)
-        yield server
-
-
 @pytest.mark.parametrize(
     ("text", "url"),
     [

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,15 +28,6 @@ ROOT = ("--root", "oss://demo/data")
 TOKEN_PATH = "/latest/api/token"
 TOKEN_HEADER = "x-aliyun-ecs-metadata-token"
 MIB = 1 << 20
-
-
-@pytest.fixture
-def server() -> Iterator[OssServer]:
-    """A server with two letters to join."""
-    with OssServer(["demo"]) as server:
-        for number, letter in enumerate([b"a", b"b"]):
-            server.put("demo", f"data/l1/{number}.txt", letter)
-        yield server
 
 
 class Service(NamedTuple):

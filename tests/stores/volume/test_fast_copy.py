@@ -319,10 +319,12 @@ def test_extents_are_shared(denied: Deny, reflinks: Path, sizes: list[int], move
 
 
 @pytest.mark.parametrize(
-    ("options", "large"), [([], 512 * MIB), (["--checksum"], 128 * MIB)], ids=["kernel", "streamed"]
+    ("options", "large"),
+    [([], 512 * MIB), (["--checksum"], 128 * MIB), (["--verify"], 128 * MIB)],
+    ids=["kernel", "streamed", "verified"],
 )
 def test_memory_does_not_grow_with_size(root: Path, options: list[str], large: int) -> None:
-    """Joining hundreds of MiB takes no more memory than joining 2 MiB."""
+    """Joining hundreds of MiB, and reading them back, takes no more memory than joining 2 MiB."""
     peaks = []
     for size in (MIB, large):
         for path in write_level(root, 1, [b"", b""]):

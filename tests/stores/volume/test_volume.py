@@ -6,14 +6,13 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import machine
 from aggregation.stores.volume import mounts
-from scripts import MEASURE, Script, command, environment, leftovers, mounted, write_level
+from scripts import Script, command, environment, leftovers, mounted, write_level
 
 MIB = 1 << 20
 
@@ -145,27 +144,6 @@ def test_paths_of_a_command_are_absolute(root: Path) -> None:
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert (root / "l2/0.txt").read_bytes() == b"ab"
     assert leftovers(root) == []
-
-
-def test_verifying_takes_no_more_memory_for_more_bytes(root: Path) -> None:
-    """Reading 256 MiB back takes what reading 2 MiB takes."""
-    peaks = []
-    for size in (MIB, 128 * MIB):
-        for path in write_level(root, 1, [b"", b""]):
-            os.truncate(path, size)
-        outcome = subprocess.run(
-            [sys.executable, "-S", "-c", MEASURE, *command("process.py", 0, 1, "--root", root, "--verify")],
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-        exit_code, peak = outcome.stdout.splitlines()[-1].split()
-        assert exit_code == "0", outcome.stderr
-        (root / "l2/0.txt").unlink()
-        peaks.append(int(peak))
-    assert abs(peaks[1] - peaks[0]) < 4096, f"{peaks} KiB"
 
 
 TABLE = """\
