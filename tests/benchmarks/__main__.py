@@ -14,6 +14,7 @@ if not __package__:  # started by its path: Python has put this folder first ins
 
 from benchmarks import plots, report, runner
 from benchmarks.case import HERE, Family, Options, SkippedError
+from benchmarks.growth import growth
 from benchmarks.mounts import mount, reflink, s3fs
 from benchmarks.shapes import shapes
 from benchmarks.startup import startup
@@ -30,6 +31,7 @@ FAMILIES: dict[str, Family] = {
     "oss": oss,
     "mount": mount,
     "s3fs": s3fs,
+    "growth": growth,
 }
 IMAGE = "serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd"
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
-_INK = "#808890"
-"""Grey that reads on white and on black: the picture has no ground of its own."""
+from benchmarks import curves
+
 _OURS, _THEIRS = "#2f81f7", "#9da7b1"
 _NAMES, _BARS, _LABELS = 260, 300, 110
 """Widths of the columns."""
@@ -15,7 +15,12 @@ _ROW, _BAR, _GAP = 17, 12, 10
 
 
 def drawing(figures: Mapping[str, Any]) -> str:
-    """Bars for each case of `report.as_json` that is drawn, to its own scale; medians and ratios beside."""
+    """Bars for each case of `report.as_json` that is drawn, to its own scale; medians and ratios beside.
+
+    The family `growth` is drawn as curves.
+    """
+    if all(case["name"].startswith("growth: ") for case in figures["cases"]):
+        return curves.drawing(figures)
     rows: list[str] = []
     bottom = 0
     for case in figures["cases"]:
@@ -23,7 +28,7 @@ def drawing(figures: Mapping[str, Any]) -> str:
             rows += _case(case, bottom)
             bottom += _ROW * (len(case["commands"]) + 1) + _GAP
     width = _NAMES + _BARS + _LABELS
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom}" fill="{_INK}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom}" fill="{curves.INK}"'
     head += f' viewBox="0 0 {width} {bottom}" font-family="sans-serif" font-size="12">'
     return "\n".join([head, *rows, "</svg>", ""])
 
