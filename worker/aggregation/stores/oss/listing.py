@@ -49,9 +49,13 @@ class ListedUpload(NamedTuple):
     """Seconds since the epoch by the service's clock."""
 
 
-def objects(ask: Ask, prefix: str, delimiter: str) -> Iterator[Listed]:
-    """The objects whose keys begin with `prefix`; what has a delimiter after it is shown as a folder."""
-    return _pages(ask, {"prefix": prefix, "delimiter": delimiter, "max-keys": str(PAGE)}, _objects)
+def objects(ask: Ask, prefix: str, delimiter: str, after: str = "") -> Iterator[Listed]:
+    """The objects whose keys begin with `prefix`, those behind `after`, in the order of their keys.
+
+    What has a delimiter after the prefix is shown as a folder, at the end of a page.
+    """
+    params = {"prefix": prefix, "delimiter": delimiter, "max-keys": str(PAGE)}
+    return _pages(ask, {**params, "marker": after} if after else params, _objects)
 
 
 def uploads(ask: Ask, prefix: str, delimiter: str) -> Iterator[ListedUpload]:

@@ -92,13 +92,15 @@ class Objects:
 
         return self._client.call("GetObject", key, send)
 
-    def list(self, prefix: str, delimiter: str = "/") -> Iterator[Listed]:
+    def list(self, prefix: str, delimiter: str = "/", after: str = "") -> Iterator[Listed]:
         """The objects whose keys begin with `prefix`, 1,000 a request, each page with tries of its own.
+
+        In the order of their keys, those behind `after` only.
 
         Up to the `delimiter`, the folders that follow are listed in place of what they hold.
         """
         ask = partial(self._client.ask, "ListObjects", prefix, "", "ListBucketResult")
-        return listing.objects(ask, prefix, delimiter)
+        return listing.objects(ask, prefix, delimiter, after)
 
     def put(self, doing: str, key: str, data: bytes) -> int:
         """Write an object whole. Returns its CRC64, which the service has too. Atomic, idempotent.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice, takewhile
 from typing import NamedTuple
 
 from aggregation.errors import IntegrityError, MissingInputError
@@ -11,6 +12,7 @@ from aggregation.stores.readahead import blocks, read_ahead
 from . import parts
 from .answers import ObjectState
 from .client import OssClient
+from .listing import PAGE, Listed
 from .objects import Objects
 from .parts import Range
 
@@ -34,6 +36,10 @@ class Source(NamedTuple):
 def known_crc64(sources: Iterable[Source]) -> int | None:
     """The CRC64 of sources joined, where that of each is known."""
     return combined((source.known_crc64, source.size) for source in sources)
+
+
+def _by_folder(key: str) -> tuple[str, str]:
+    return os.path.dirname(key), key
 
 
 class Reader:
@@ -66,17 +72,29 @@ class Reader:
         """
         short: dict[str, int] = {}
         if by_listing and len(keys) >= LIST_FROM:
-            for folder in sorted({os.path.dirname(key) for key in keys}):
-                for listed in self._objects.list(f"{folder}/" if folder else ""):
-                    # A symlink may be listed with 0 bytes, and not as one.
-                    if 0 < listed.size < parts.PART_MIN and listed.kind != "Symlink":
-                        short[listed.key] = listed.size
+            for _, wanted in groupby(sorted(keys, key=_by_folder), key=os.path.dirname):
+                # A symlink may be listed with 0 bytes, and not as one.
+                short |= {
+                    listed.key: listed.size
+                    for listed in self._from_first_to_last(list(wanted))
+                    if 0 < listed.size < parts.PART_MIN and listed.kind != "Symlink"
+                }
 
         def look_up(key: str) -> Source:
             size = short.get(key)
             return self.state_of(doing, key) if size is None else Source(key, size, None)
 
         return list(read_ahead(look_up, keys, self._parallel))
+
+    def _from_first_to_last(self, keys: Sequence[str]) -> Iterator[Listed]:
+        """What a folder's listing has between the first and last of these sorted keys of it; not all of much.
+
+        Every pod of a level may list: what lies between the keys of one, numbers of more digits do, must
+        not make the requests of all pods grow faster than the level.
+        """
+        folder = os.path.dirname(keys[0])
+        found = self._objects.list(f"{folder}/" if folder else "", after=keys[0][:-1])
+        return takewhile(lambda listed: listed.key <= keys[-1], islice(found, PAGE + 2 * len(keys)))
 
     def fetch(self, doing: str, source: Source, piece: Range) -> tuple[bytes, ObjectState | None]:
         """A range of a source, its CRC64 checked if the range is all of it.
