@@ -8,15 +8,15 @@ import base64
 import binascii
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import quote
 from xml.etree import ElementTree as ET  # expat, which bounds the expansion of entities
 
-import urllib3
-
 from aggregation.errors import ConfigurationError, MissingInputError, RefusedError
 
+from .connection import Answer
 from .interference import NoSuchUploadError, ReplacedError
 from .marks import CRC_HEADER, TOKEN_HEADER
 from .transport import UnansweredError
@@ -107,7 +107,7 @@ class ObjectState(NamedTuple):
         return self.kind not in ("Appendable", "Symlink")
 
 
-def success(answer: urllib3.BaseHTTPResponse) -> None:
+def success(answer: Answer) -> None:
     """Look at an answer's status and origin.
 
     Raises:
@@ -120,17 +120,17 @@ def success(answer: urllib3.BaseHTTPResponse) -> None:
         raise NoAnswerError(f"{answer.status} from what is not OSS: it gives no {_REQUEST_ID}")
 
 
-def body(answer: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+def body(answer: Answer, limit: int) -> bytes:
     """The first `limit` bytes of a body, or all that there are, as stored: no Content-Encoding is undone."""
     pieces: list[bytes] = []
     left = limit
-    while left and (piece := answer.read(min(left, _BLOCK), decode_content=False)):
+    while left and (piece := answer.read(min(left, _BLOCK))):
         pieces.append(piece)
         left -= len(piece)
     return b"".join(pieces)
 
 
-def document(answer: urllib3.BaseHTTPResponse, root: str) -> ET.Element:
+def document(answer: Answer, root: str) -> ET.Element:
     """The XML document of an answer, whose root must be `root`.
 
     Raises:
@@ -165,7 +165,7 @@ def state(headers: Mapping[str, str], size: int | None = None) -> ObjectState:
         crc64=crc64(headers),
         noted_crc64=_checksum(headers.get(CRC_HEADER)),
         kind=headers.get("x-oss-object-type", ""),
-        modified=date(headers.get("Last-Modified")) or 0.0,
+        modified=date(headers.get("Last-Modified", "")) or 0.0,
         token=headers.get(TOKEN_HEADER, ""),
     )
 
@@ -202,7 +202,8 @@ def number(text: str | None, otherwise: int | None = None) -> int | None:
     return int(text) if text and len(text) <= 20 and text.isascii() and text.isdigit() else otherwise  # noqa: PLR2004 - the digits of 2**64
 
 
-def date(text: str | None) -> float | None:
+@lru_cache(maxsize=1024)  # the answers of one second have the same
+def date(text: str) -> float | None:
     """Seconds since the epoch of a header's date."""
     try:
         return parsedate_to_datetime(text).timestamp() if text else None

@@ -1,4 +1,4 @@
-"""One request to a bucket: built and signed by oss2, sent by urllib3, its answer looked at first."""
+"""One request to a bucket: built and signed by oss2, sent over urllib3's pool, its answer looked at first."""
 
 import contextlib
 import threading
@@ -14,6 +14,7 @@ import urllib3
 from aggregation.errors import ConfigurationError
 
 from .answers import DENIED, ServiceError, date, success
+from .connection import Answer, make_lean
 from .credentials import Configuration
 from .transport import PATIENCE, proxy_of, use_environment
 
@@ -49,6 +50,7 @@ class Wire:
         self._pool: Any = None
         self._whole_url = False
         self._origin = "/".join(self._url.split("/")[:3])
+        self._fixed = {"Host": self._origin.partition("://")[2], "Accept-Encoding": "identity"}
 
     def _connections(self) -> Any:
         """The connections, to the host or to the proxy before it, as requests makes them of the environment.
@@ -63,6 +65,7 @@ class Wire:
                 self._adapter.cert_verify(pool, self._url, verify, None)  # type: ignore[no-untyped-call]  # requests has few types
                 # A plain proxy wants the whole URL, all others the path.
                 self._whole_url = self._adapter.request_url(request, proxies).startswith("http")
+                make_lean(pool)
                 self._pool = pool
             return self._pool
 
@@ -79,7 +82,7 @@ class Wire:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
-    ) -> Iterator[urllib3.BaseHTTPResponse]:
+    ) -> Iterator[Answer]:
         """Send a request and give its successful answer, whose body is read to the end when the block ends.
 
         A redirect is not followed: the signature and the token would go to whoever it names.
@@ -93,9 +96,9 @@ class Wire:
             self._note_the_time(answer)
             success(answer)
             yield answer
-            answer.drain_conn()  # so that the connection serves the next request
+            answer.drain()  # so that the connection serves the next request
         except ServiceError:
-            answer.drain_conn()
+            answer.drain()
             raise
         except BaseException:
             answer.close()
@@ -103,7 +106,7 @@ class Wire:
 
     def _send(
         self, method: str, key: str, params: Mapping[str, str], headers: Mapping[str, str], data: bytes | None
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> Answer:
         """Sign a request and send it. Returns the head of its answer."""
         request = oss2.http.Request(
             method,
@@ -119,23 +122,26 @@ class Wire:
         query = urlencode(request.params, quote_via=quote)
         target = f"{request.url}?{query}" if query else request.url
         try:
-            answer: urllib3.BaseHTTPResponse = pool.urlopen(
+            answer: Answer = pool.urlopen(
                 method,
                 target if self._whole_url else target[len(self._origin) :],
                 body=request.data,
-                headers={name: value for name, value in request.headers.items() if value is not None},
+                headers={
+                    **self._fixed,
+                    **{name: value for name, value in request.headers.items() if value is not None},
+                },
                 redirect=False,
                 retries=False,
                 timeout=urllib3.Timeout(min(CONNECT_SECONDS, PATIENCE.seconds), PATIENCE.seconds),
                 preload_content=False,
                 decode_content=False,
             )
-        except ValueError:  # of http.client's, which has the header's value in its text
+        except urllib3.exceptions.InvalidHeader:
             raise requests.exceptions.InvalidHeader from None
         return answer
 
-    def _note_the_time(self, answer: urllib3.BaseHTTPResponse) -> None:
-        said = date(answer.headers.get("Date"))
+    def _note_the_time(self, answer: Answer) -> None:
+        said = date(answer.headers.get("Date", ""))
         if said is not None:
             self.ahead = said - time.time()
 
