@@ -19,7 +19,7 @@ define NEXT
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs image push expand bench mutants e2e oss-server lock clean
+.PHONY: help demo test lint docs image tools push expand bench mutants e2e oss-server lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,10 @@ docs: $(VENV)/dev ## Write the pages' tables and drawings anew, from the code an
 	@$(BIN)/python tests/support/pages
 
 image: ## Build the image, under the name that the tutorial's workflow asks for (IMAGE=...)
-	docker build --platform linux/amd64 --tag "$(IMAGE)" .
+	docker build --platform linux/amd64 --target worker --tag "$(IMAGE)" .
+
+tools: ## Build the image with the programs of docs/recipes.md: ffmpeg, GDAL, osmium (IMAGE=registry.example.com/team/tools:0.2.0)
+	docker build --platform linux/amd64 --target tools --tag "$(if $(filter $(DEFAULT),$(IMAGE)),aggregation-tools,$(IMAGE))" .
 
 push: ## Build the image, push it to a registry of yours and print its digest (IMAGE=registry.example.com/team/worker:0.2.0)
 	@[ "$(IMAGE)" != "$(DEFAULT)" ] || \

@@ -1,7 +1,8 @@
-"""The workflows of manifests/examples: they load, are hardened, and run the recipes of docs/command.md."""
+"""The workflows of manifests/examples: they load, are hardened, and run the recipes of docs/recipes.md."""
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from workflows.execution import Cluster
 from workflows.expansion import Manifest, Pod, Stage, effective_spec, expand, load
 
 EXAMPLES = {path.name: load(path)[0] for path in sorted((FOLDER / "examples").glob("*.yaml"))}
-PAGE = page("docs/command.md")
+PAGE = page("docs/recipes.md")
 EACH = pytest.mark.parametrize(("name", "example"), EXAMPLES.items(), ids=EXAMPLES)
 
 
@@ -80,16 +81,17 @@ def test_what_it_lays_over_the_template_weakens_nothing(name: str, example: Mani
 @EACH
 def test_it_runs_the_page_s_recipe(name: str, example: Manifest) -> None:
     """Command and suffix are the page's, word by word, as a variable of each pod."""
-    program = {"animation.yaml": "ffmpeg", "map.yaml": "osmium", "sorted-merge.yaml": "sort -m"}[name]
+    program = {"animation.yaml": "join-film", "map.yaml": "osmium", "sorted-merge.yaml": "sort -m"}[name]
     blocks = [block.text for block in PAGE.blocks("sh")]
     (block,) = [text for text in blocks if program in text and "--command" in text]
     words = shlex.split(block.replace("\\\n", " "))
-    recipe = shlex.split(words[words.index("--command") + 1])
-    suffix = words[words.index("--suffix") + 1] if "--suffix" in words else ".txt"
+    options = dict(pairwise(words))
+    last = options.get("--final-command", options["--command"])
     for pod in pods_of(example):
         variables = dict(pod.environment)
-        assert shlex.split(variables["AGGREGATION_COMMAND"]) == recipe
-        assert variables["AGGREGATION_SUFFIX"] == suffix
+        wanted = last if pod.template == "merge-data" else options["--command"]
+        assert shlex.split(variables["AGGREGATION_COMMAND"]) == shlex.split(wanted)
+        assert variables["AGGREGATION_SUFFIX"] == options.get("--suffix", ".txt")
 
 
 @EACH

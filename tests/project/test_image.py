@@ -49,12 +49,13 @@ def engine() -> Iterator[docker.DockerClient]:
 def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image, built from the files as a checkout under umask 077 has them: nobody else may read them."""
     context = tmp_path_factory.mktemp("context")
-    shutil.copytree(REPOSITORY / "worker", context / "worker")
+    for name in ("worker", "recipes"):
+        shutil.copytree(REPOSITORY / name, context / name)
     for name in ("Dockerfile", ".dockerignore", "requirements-build.txt", "requirements.txt"):
         shutil.copy2(REPOSITORY / name, context)
     for path in context.rglob("*"):
         path.chmod(path.stat().st_mode & 0o700)
-    engine.images.build(path=str(context), tag=TAG, rm=True, platform="linux/amd64")
+    engine.images.build(path=str(context), tag=TAG, target="worker", rm=True, platform="linux/amd64")
     return TAG
 
 

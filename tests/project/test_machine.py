@@ -31,7 +31,7 @@ def suite(*arguments: object, **variables: str) -> tuple[int, str]:
 MISSING = {
     "libfuse": ("stores/volume/test_mount.py", {"FUSE_LIBRARY_PATH": "/nowhere/libfuse.so"}, "libfuse2"),
     "Docker": ("project/test_image.py", {"DOCKER_HOST": "unix:///nowhere"}, "docker.io"),
-    "the docker command": ("commands/test_recipes.py", {"PATH": "/nowhere"}, "docker.io"),
+    "the docker command": ("recipes/test_tables.py", {"PATH": "/nowhere"}, "docker.io"),
     "a compiler": ("stores/volume/test_mount_faults.py", {"PATH": "/nowhere"}, "gcc"),
 }
 
