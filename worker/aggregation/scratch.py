@@ -1,7 +1,7 @@
 """Room for a command's files: a folder that is always removed, in a place that is looked at first."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from shutil import rmtree
 from tempfile import gettempdir
@@ -40,6 +40,14 @@ def _temporary_folder() -> str:
         ) from error
 
 
+def copies(folder: str, names: Sequence[str]) -> list[str]:
+    """Where copies of files go: by their own names, in folders of their own where two have the same."""
+    own = [os.path.basename(name) for name in names]
+    if len(set(own)) == len(own):
+        return [os.path.join(folder, name) for name in own]
+    return [os.path.join(folder, str(index), name) for index, name in enumerate(own)]
+
+
 def save(doing: str, path: str, blocks: Iterable[bytes]) -> None:
     """Write a file of the blocks.
 
@@ -47,6 +55,7 @@ def save(doing: str, path: str, blocks: Iterable[bytes]) -> None:
         RefusedError: there is no room for it after all.
     """
     try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         file = open(path, "wb", buffering=0)  # noqa: SIM115 - the block below closes it
     except OSError as error:
         raise from_os_error(error, doing, path, writing=True) from error

@@ -69,7 +69,11 @@ class Written(NamedTuple):
 
 
 class Storage(Protocol):
-    """The files under one root. Safe to use from several threads at once."""
+    """The files under one root. Safe to use from several threads at once.
+
+    A name that begins with `/` counts from where the store itself begins: the bucket, or the directory `/`.
+    Only inputs have such names; what is written is under the root.
+    """
 
     def path(self, name: str) -> str:
         """The name as a person would write it, root included; for messages."""
@@ -87,6 +91,17 @@ class Storage(Protocol):
 
     def entries(self, folder: str) -> list[Entry]:
         """The same with sizes and times: on a volume a look-up for each name besides."""
+        ...
+
+    def glob(self, pattern: str) -> list[str]:
+        """The names of the files that match (see `wildcards`), in no particular order; no temporaries.
+
+        Costs one listing where wildcards stand in the last part only, and on OSS always; elsewhere one for
+        each folder that a wildcard stands for. What is absent holds nothing.
+
+        Raises:
+            AggregationError: a folder cannot be listed.
+        """
         ...
 
     def find(self, name: str) -> Entry | None:
@@ -165,8 +180,8 @@ class Storage(Protocol):
         """
         ...
 
-    def read(self, name: str, limit: int) -> bytes:
-        """The first `limit` bytes of a file.
+    def read(self, name: str, limit: int | None) -> bytes:
+        """The first `limit` bytes of a file, or all of it. One request.
 
         Raises:
             MissingInputError: there is no such file.

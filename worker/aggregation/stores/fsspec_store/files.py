@@ -1,12 +1,14 @@
 """The files under a root, found and read: what a join needs of its sources, and a look back at its target."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from aggregation.errors import IntegrityError, MissingInputError
 from aggregation.stores.promise import Entry
 from aggregation.stores.readahead import blocks, read_ahead
+from aggregation.wildcards import Pattern, escape
 
 from .calls import Calls
 from .entries import entry_of
@@ -33,10 +35,15 @@ class Files:
 
     def path(self, name: str) -> str:
         """The name as a URL."""
+        if name[:1] == "/":
+            return self._url.removesuffix(self._calls.root.lstrip("/")) + self.key(name).lstrip("/")
         return f"{self._url}/{name}" if name else self._url
 
     def key(self, name: str) -> str:
         """The name as the file system's own path."""
+        if name[:1] == "/":  # from where the store begins: the root directory, or the bucket
+            root = self._calls.root
+            return name if root.startswith("/") else f"{root.partition('/')[0]}{name}"
         return f"{self._calls.root}/{name}" if name else self._calls.root
 
     def listing(self, doing: str, folder: str) -> list[dict[str, Any]]:
@@ -51,6 +58,26 @@ class Files:
             return self._calls(doing, ask)
         except MissingInputError:
             return []
+
+    def glob(self, doing: str, pattern: str) -> list[str]:
+        """The names of the files that match, by the file system's own glob."""
+        wanted = Pattern(pattern)
+        start = "/" if pattern.startswith("/") else ""
+        above = self.key(start).rstrip("/")
+
+        def ask(fs: Any) -> dict[str, dict[str, Any]]:
+            fs.invalidate_cache()
+            below = f"{escape(above)}/{pattern.removeprefix('/')}"
+            found: dict[str, dict[str, Any]] = fs.glob(below, detail=True)
+            return found
+
+        try:
+            found = self._calls(doing, ask)
+        except MissingInputError:
+            return []
+        files = (path.strip("/") for path, info in found.items() if info["type"] == "file")
+        cut = len(above.strip("/")) + 1 if above.strip("/") else 0
+        return [name for path in files if wanted.matches(name := f"{start}{path[cut:]}")]
 
     def info(self, doing: str, name: str) -> dict[str, Any]:
         """What the file system says of a file.
@@ -74,9 +101,10 @@ class Files:
         """
         listed: dict[str, dict[str, Any]] = {}
         if len(sources) >= _LIST_FROM or self._calls.alone:
-            for folder in {os.path.dirname(name) for name in sources}:
+            held = Counter(map(os.path.dirname, sources))
+            for folder in (folder for folder, n in held.items() if n >= _LIST_FROM or self._calls.alone):
                 infos = self.listing(doing, folder)
-                listed |= {f"{folder}/{entry_of(info).name}".lstrip("/"): info for info in infos}
+                listed |= {os.path.join(folder, entry_of(info).name): info for info in infos}
 
         def look(name: str) -> dict[str, Any]:
             info = listed.get(name)

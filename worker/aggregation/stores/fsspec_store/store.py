@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 from aggregation.errors import AggregationError, IntegrityError, MissingInputError
 from aggregation.layout import STALE_SECONDS, parse_temporary, temporary_beside
 from aggregation.location import Location
+from aggregation.scratch import copies, make_room, save
 from aggregation.scratch import folder as scratch_folder
-from aggregation.scratch import make_room, save
 from aggregation.stores.checksum import crc64_of
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
 from aggregation.stores.readahead import BLOCK, blocks, read_ahead
@@ -66,6 +66,11 @@ class FsspecStorage:
         """One listing; sizes and times come with it wherever the file system has them."""
         entries = [entry_of(info) for info in self._files.listing(f"listing {self.path(folder)}", folder)]
         return [entry for entry in entries if entry.name and not parse_temporary(entry.name)]
+
+    def glob(self, pattern: str) -> list[str]:
+        """The file system's own glob: a listing for each folder that may hold some."""
+        found = self._files.glob(f"listing {self.path(pattern)}", pattern)
+        return [name for name in found if not parse_temporary(os.path.basename(name))]
 
     def find(self, name: str) -> Entry | None:
         """One look-up."""
@@ -114,7 +119,7 @@ class FsspecStorage:
     def download(self, sources: Sequence[str], folder: str) -> list[str]:
         """In blocks, in parallel."""
         doing = f"fetching {describe(sources)}"
-        paths = [os.path.join(folder, os.path.basename(name)) for name in sources]
+        paths = copies(folder, sources)
 
         def fetch(_: Advance | None) -> list[str]:
             found = self._files.look_up(doing, sources)
@@ -146,9 +151,12 @@ class FsspecStorage:
         doing = f"writing {self.path(target)}"
         self._anew(lambda _: self._stream(doing, [data], target, len(data), None), None)
 
-    def read(self, name: str, limit: int) -> bytes:
+    def read(self, name: str, limit: int | None) -> bytes:
         """The first bytes only, where the file system has ranges."""
         doing = f"reading {self.path(name)}"
+        if limit is None:
+            data: bytes = self._calls(doing, lambda fs: fs.cat_file(self._files.key(name)))
+            return data
         end = min(limit, self._files.info(doing, name)["size"])
         return self._files.fetch(doing, Piece(self._files.key(name), 0, end))
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -78,17 +79,17 @@ class Objects:
 
         return self._client.call("GetObject", key, send)
 
-    def read(self, key: str, limit: int) -> bytes:
-        """The first `limit` bytes of an object, and no more of it on the wire.
+    def read(self, key: str, limit: int | None) -> bytes:
+        """The first `limit` bytes of an object, and no more of it on the wire; or all of it.
 
         Raises:
             MissingInputError: there is no such object.
         """
 
         def send() -> bytes:
-            headers = {"Range": f"bytes=0-{limit - 1}"}
+            headers = {} if limit is None else {"Range": f"bytes=0-{limit - 1}"}
             with self._client.wire.exchange("GET", key, headers=headers) as answer:
-                return answers.body(answer, limit)
+                return answers.body(answer, sys.maxsize if limit is None else limit)
 
         return self._client.call("GetObject", key, send)
 

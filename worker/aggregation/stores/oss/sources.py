@@ -72,11 +72,14 @@ class Reader:
         """
         short: dict[str, int] = {}
         if by_listing and len(keys) >= LIST_FROM:
-            for _, wanted in groupby(sorted(keys, key=_by_folder), key=os.path.dirname):
+            for _, group in groupby(sorted(keys, key=_by_folder), key=os.path.dirname):
+                wanted = list(group)
+                if len(wanted) < LIST_FROM:
+                    continue
                 # A symlink may be listed with 0 bytes, and not as one.
                 short |= {
                     listed.key: listed.size
-                    for listed in self._from_first_to_last(list(wanted))
+                    for listed in self._from_first_to_last(wanted)
                     if 0 < listed.size < parts.PART_MIN and listed.kind != "Symlink"
                 }
 

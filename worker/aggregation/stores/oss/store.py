@@ -13,6 +13,7 @@ from aggregation.layout import parse_temporary
 from aggregation.location import Location
 from aggregation.scratch import folder as scratch_folder
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
+from aggregation.wildcards import Pattern
 
 from . import transfer
 from .bucket import Bucket
@@ -35,6 +36,8 @@ class OssStorage:
 
     def path(self, name: str) -> str:
         """The name as a URL."""
+        if name[:1] == "/":
+            return self._bucket.client.url(name[1:])
         return f"{self._url}/{name}" if name else self._url
 
     def names(self, folder: str) -> list[str]:
@@ -50,6 +53,14 @@ class OssStorage:
             if name and not parse_temporary(name):
                 found.append(Entry(name, listed.size, listed.modified, f"{listed.size}-{listed.etag}"))
         return found
+
+    def glob(self, pattern: str) -> list[str]:
+        """One listing of what begins as the pattern does, a request for each 1,000 objects."""
+        wanted = Pattern(pattern)
+        start, cut = ("/", 0) if pattern.startswith("/") else ("", len(self._prefix))
+        listed = self._bucket.objects.list(self._key(wanted.literal), "" if wanted.is_deep else "/")
+        names = (f"{start}{found.key[cut:]}" for found in listed if not found.key.endswith("/"))
+        return [n for n in names if wanted.matches(n) and not parse_temporary(os.path.basename(n))]
 
     def find(self, name: str) -> Entry | None:
         """One HEAD."""
@@ -98,7 +109,7 @@ class OssStorage:
         """One PUT."""
         self._bucket.objects.put(f"writing {self.path(target)}", self._key(target), data)
 
-    def read(self, name: str, limit: int) -> bytes:
+    def read(self, name: str, limit: int | None) -> bytes:
         """One GET."""
         return self._bucket.objects.read(self._key(name), limit)
 
@@ -125,7 +136,7 @@ class OssStorage:
         self._bucket.client.close()
 
     def _key(self, name: str) -> str:
-        return f"{self._prefix}{name}"
+        return name[1:] if name[:1] == "/" else f"{self._prefix}{name}"
 
     def _prefix_of(self, folder: str) -> str:
         """What the keys in a folder begin with; empty for the bucket itself."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from aggregation.errors import IntegrityError
-from aggregation.scratch import make_room, save
+from aggregation.scratch import copies, make_room, save
 from aggregation.stores.checksum import combined, crc64_of
 from aggregation.stores.promise import Advance, Written
 from aggregation.stores.readahead import blocks, read_ahead
@@ -40,14 +40,12 @@ def download(bucket: Bucket, doing: str, keys: Sequence[str], folder: str) -> li
     sources = bucket.reader.look_up(doing, keys, by_listing=False)
     make_room(folder, sum(source.size for source in sources))
     fetched = bucket.reader.blocks(doing, sources)
-    paths = []
-    for source in sources:
-        path = os.path.join(folder, os.path.basename(source.key))
+    paths = copies(folder, keys)
+    for source, path in zip(sources, paths, strict=True):
         checksum = _Checksum(islice(fetched, sum(1 for _ in blocks(source.size))))
         save(doing, path, checksum)
         if source.known_crc64 not in (None, checksum.crc64):
             raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
-        paths.append(path)
     return paths
 
 

@@ -32,7 +32,7 @@ def open_source(volume: Volume, doing: str, name: str) -> Source:
         MissingInputError: it is absent, or not a file.
         AggregationError: it cannot be opened.
     """
-    path = f"{volume.prefix}{name}"
+    path = volume.path(name)
     try:
         descriptor = os.open(path, TO_READ)
     except OSError as error:

@@ -81,6 +81,12 @@ class VolumeStorage:
 
         return [entry for entry in self._volume.each(look_up, self.names(folder)) if entry]
 
+    def glob(self, pattern: str) -> list[str]:
+        """One scan of each folder; on a remote mount these overlap."""
+        from .search import search  # noqa: PLC0415 - for patterns only
+
+        return search(self._volume, pattern)
+
     def find(self, name: str) -> Entry | None:
         """One stat."""
         doing = "looking up a file"
@@ -232,13 +238,13 @@ class VolumeStorage:
 
         self._volume.patience.make(write)
 
-    def read(self, name: str, limit: int) -> bytes:
+    def read(self, name: str, limit: int | None) -> bytes:
         """From the start of the file."""
         path = self.path(name)
 
         def read() -> bytes:
             with open(path, "rb", buffering=0) as file:
-                return file.read(limit)
+                return file.read() if limit is None else file.read(limit)
 
         try:
             return self._volume.patience.call(read)

@@ -54,7 +54,9 @@ class Volume:
         self.look: Callable[[int], Status] = os.fstat
 
     def path(self, name: str) -> str:
-        """The name below the directory."""
+        """The name below the directory, or from `/` on."""
+        if name[:1] == "/":
+            return name
         return f"{self.prefix}{name}" if name else self.root
 
     def is_remote(self) -> bool:
