@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Joins the files of the last level into the result."""
 
+from contextlib import nullcontext
+
 from aggregation import steps
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.job import Job
@@ -21,6 +23,7 @@ from aggregation.errors import MissingInputError, WrongUsageError
     metavar="L",
     help="Take files 0 to N-1 of this level instead of looking for the last one; level 1 may hold no more.",
 )
+@options.inputs_option
 @options.partial_option
 @options.option(
     "--clean",
@@ -35,6 +38,7 @@ def merge(
     job: Job,
     n: int,
     level: int | None,
+    inputs: str | None,
     output: str | None,
     command: tuple[str, ...] | None,
     scratch: str | None,
@@ -50,18 +54,22 @@ def merge(
         )
     output = output or job.layout.result()
     try:
-        done = steps.merge(
-            job.storage,
-            job.layout,
-            n,
-            level=level,
-            output=output,
-            partial=partial,
-            checksum=job.checksum,
-            command=job.command(command, allow_empty=allow_empty, scratch=scratch),
-        )
+        given = job.inputs(inputs)
+        with given.accounted(job.storage, output) if given else nullcontext():
+            done = steps.merge(
+                job.storage,
+                job.layout,
+                n,
+                level=level,
+                output=output,
+                partial=partial,
+                checksum=job.checksum,
+                command=job.command(command, allow_empty=allow_empty, scratch=scratch),
+            )
+        if given:
+            done = done._replace(missing=given.inputs.missing)
     except MissingInputError:
-        if not clean or (earlier := job.merged_before(output)) is None:
+        if not clean or (earlier := job.merged_before(output, has_list=inputs is not None)) is None:
             raise
         done = earlier
     job.report(done)

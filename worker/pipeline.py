@@ -5,6 +5,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +13,17 @@ from aggregation import processors, report
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.console import console, draws
 from aggregation.command_line.job import Job
+from aggregation.command_line.planning import Wanted, given_inputs
+from aggregation.command_line.planning_options import planning_options
 from aggregation.errors import WrongUsageError
-from aggregation.levels import count_files
+from aggregation.levels import count_files, see_that_the_list_is_whole
 from aggregation.progress import ArgoProgress
 from aggregation.runner import Run
 from aggregation.shape import Shape
 from aggregation.steps import Done
+
+if TYPE_CHECKING:
+    from aggregation.inputs.given import GivenInputs
 
 _FIRST_BYTES = 64
 
@@ -60,6 +66,8 @@ LETTERS_MAX = 9_999_999
     show_default="the processors that it may use",
     help="How many merges run side by side.",
 )
+@planning_options
+@options.inputs_option
 @click.option("--prepare", is_flag=True, help="Make the files of level 1 first, as prepare.py does.")
 @click.option("--dry-run", is_flag=True, help="Show the merges, the bytes moved and what a flat merge costs.")
 @click.option(
@@ -90,8 +98,10 @@ LETTERS_MAX = 9_999_999
 )
 @options.command_settings
 @options.job
-def pipeline(
+def pipeline(  # noqa: PLR0917 - click passes an option by its name
     job: Job,
+    wanted: Wanted,
+    inputs: str | None,
     files: int | None,
     levels: int,
     fan_in: int,
@@ -114,9 +124,12 @@ def pipeline(
     output = output or job.layout.result()
     by_command = job.command(command, allow_empty=allow_empty, scratch=scratch)
     by_final = job.command(final_command, allow_empty=allow_empty, scratch=scratch) or by_command
+    if prepare:
+        wanted.see_that_none_is_given(inputs)
+    given = given_inputs(job, wanted, inputs, output=output, workers=workers, scratch=scratch)
     shape = Shape(_count(job, files, prepare=prepare), fan_in, levels)
     if dry_run:
-        console.print(report.plan_lines(shape, None if files or prepare else _size(job)))
+        console.print(report.plan_lines(shape, None if files or prepare else _size(job, given)))
         return
     with _watching() as watch:
         run = Run(
@@ -129,9 +142,14 @@ def pipeline(
             final_command=by_final,
             checksum=job.checksum,
             watch=watch,
+            inputs=given,
         )
         done = run.execute(prepare=prepare, resume=resume, partial=partial)
     _show(job, run, done, time.perf_counter() - started, unfold=unfold)
+    _tidy(job, run, clean=clean)
+
+
+def _tidy(job: Job, run: Run, *, clean: bool) -> None:
     if clean:
         job.clean(run.layout, run.mark.note())
     else:
@@ -140,6 +158,8 @@ def pipeline(
 
 def _count(job: Job, files: int | None, *, prepare: bool) -> int:
     """How many files level 1 holds, or is to hold."""
+    if files is not None:
+        see_that_the_list_is_whole(job.layout, files)
     if files is None:
         return 32 if prepare else count_files(job.storage, job.layout, 1)
     if prepare and files > LETTERS_MAX:
@@ -147,9 +167,10 @@ def _count(job: Job, files: int | None, *, prepare: bool) -> int:
     return files
 
 
-def _size(job: Job) -> int:
+def _size(job: Job, given: "GivenInputs | None") -> int:
     """Bytes of level 1."""
-    return sum(entry.size for entry in job.storage.entries(job.layout.folder(1)))
+    found = given.entries(job.storage) if given else job.storage.entries(job.layout.folder(1))
+    return sum(entry.size for entry in found)
 
 
 @contextlib.contextmanager

@@ -30,10 +30,13 @@ start."""
     show_default="what LEVEL holds",
     help="How many files LEVEL holds.",
 )
+@options.inputs_option
 @options.fan_in_option
 @options.job
-def plan(job: Job, level: int, files: int | None, fan_in: int) -> None:
+def plan(job: Job, level: int, files: int | None, inputs: str | None, fan_in: int) -> None:
     """Count, print."""
+    if level == 1 and files is None:
+        job.inputs(inputs)
     if files is None:
         files = levels.count_files(job.storage, job.layout, level)
     groups = tree.group_count(files, fan_in)

@@ -21,8 +21,10 @@ from aggregation.command_line.job import Job
     "--files",
     type=parameters.COUNT,
     metavar="N",
-    help="How many files LEVEL holds, so that its last group may be short. Without it every group is full.",
+    help="How many files LEVEL holds, so that its last group may be short; with --inputs the list says it. "
+    "Without both every group is full.",
 )
+@options.inputs_option
 @options.partial_option
 @options.command_option
 @options.command_settings
@@ -33,6 +35,7 @@ def process(
     level: int,
     fan_in: int,
     files: int | None,
+    inputs: str | None,
     command: tuple[str, ...] | None,
     scratch: str | None,
     *,
@@ -40,6 +43,8 @@ def process(
     partial: bool,
 ) -> None:
     """Parse, call, report."""
+    if level == 1 or files is None:
+        job.inputs(inputs)
     job.report(
         steps.process(
             job.storage,

@@ -11,6 +11,7 @@ Joins numbered files, level by level, into one result, on a volume or an object 
   prepare.py [N]               make N (32) files of level 1, each one random capital letter
   process.py FILE_NUMBER LEVEL join a group of files of a level into a file of the next
   merge.py N                   join files 0 to N-1 of the last level into the result
+  inputs.py                    list the inputs of a run under the names that they have
   plan.py LEVEL                print the numbers of a level's groups, for a workflow
   pipeline.py                  do all of it on this machine, and show the tree
 

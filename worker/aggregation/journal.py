@@ -67,8 +67,12 @@ def take_up(storage: Storage, layout: Layout, form: Form) -> Journal | None:
             others = others or journal
     if others is None:
         return None
+    doing = f"resuming a run under {storage.path('')}"
+    if {**others.form, "inputs": ""} == {**form, "inputs": ""}:
+        why = f"the list of inputs is another one than {others.layout.run} was started with"
+        raise WrongUsageError(doing, why, "give that one by --inputs, or call without --resume")
     raise WrongUsageError(
-        f"resuming a run under {storage.path('')}",
+        doing,
         f"{others.layout.run} was started as {others.form}, not as {form}",
         "call with the same options, or without --resume",
     )

@@ -4,6 +4,7 @@
     runs/<run>/l<level>/<number><suffix>            the same from level 2 on, where a run has a name
     runs/<run>~                                     the run's result is there, its folder is being removed
     runs/<run>/.pipeline.json                       the journal of a run of pipeline.py, until it is done
+    runs/<run>/inputs.txt, missing.json             the run's list of inputs (see `inputs`), and its gaps
     runs/<run>/.made-l<level>.json                  what that run has made, and of what
     result<suffix>                                  the result
     .<file>.<host>.<pid>.<mark and random>.tmp      what is being written, beside the file that it will become
@@ -14,7 +15,7 @@ Names are relative to the root and use `/`, so that they are the same on every s
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from . import host
@@ -38,11 +39,13 @@ MAX_DIGITS = 100
 class Layout(NamedTuple):
     """The names of a run; `suffix` ends each file's name.
 
-    With a `run` its levels from 2 on are its own; without one they stand beside level 1.
+    With a `run` its levels from 2 on are its own; without one they stand beside level 1. With `inputs`, level
+    1 is these files, in this order, wherever they are.
     """
 
     suffix: str = ".txt"
     run: str = ""
+    inputs: Sequence[str] | None = None
 
     @property
     def run_folder(self) -> str:
@@ -75,11 +78,17 @@ class Layout(NamedTuple):
         return f"{RUNS}/{self.run}/l{level}" if self.run and level >= _OWN_LEVELS_FROM else f"l{level}"
 
     def file(self, level: int, number: int) -> str:
-        """A file of a level."""
+        """A file of a level. A list of inputs must have so many."""
+        if level == 1 and self.inputs is not None:
+            return self.inputs[number]
         return f"{self.folder(level)}/{number}{self.suffix}"
 
     def files(self, level: int, numbers: Iterable[int]) -> list[str]:
         """Files of a level, in the order of `numbers`."""
+        if level == 1 and self.inputs is not None:
+            if isinstance(numbers, range) and numbers.step == 1:
+                return list(self.inputs[numbers.start : numbers.stop])
+            return [self.inputs[number] for number in numbers]
         folder = self.folder(level)
         return [f"{folder}/{number}{self.suffix}" for number in numbers]
 

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Sequence
 
-from aggregation.stores.promise import Storage
+from aggregation.stores.promise import Entry, Storage
 
-from .errors import MissingInputError, printable
+from .errors import MissingInputError
 from .layout import Layout
 
 _SHOWN_GAPS = 5
@@ -27,20 +27,17 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
     """
     own = storage.names(layout.run_folder) if layout.run else []
     levels = layout.levels(storage.names(""), own)
+    if layout.inputs is not None:
+        levels = sorted({1, *levels})
     fitting = [
         level
         for level in levels
-        if storage.find(layout.file(level, count)) is None
-        and storage.find(layout.file(level, count - 1)) is not None
-        and _holds_exactly(storage, layout, level, count)
+        if _may_hold_exactly(storage, layout, level, count) and _holds_exactly(storage, layout, level, count)
     ]
     if len(fitting) == 1:
         _see_that_it_is_current(storage, layout, fitting[0], [n for n in levels if 1 <= n < fitting[0]])
         return fitting[0]
-    holdings = [
-        f"{layout.folder(level)} holds {describe_numbers(numbers(storage, layout, level))}"
-        for level in levels
-    ]
+    holdings = [_holding(storage, layout, level) for level in levels]
     wanted = f"files 0 to {count - 1} and no file {count}"
     raise MissingInputError(
         f"looking for the last level under {storage.path('')}",
@@ -50,7 +47,30 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
     )
 
 
+def _may_hold_exactly(storage: Storage, layout: Layout, level: int, count: int) -> bool:
+    """What two look-ups say."""
+    if level == 1 and layout.inputs is not None:
+        return len(layout.inputs) == count
+    return (
+        storage.find(layout.file(level, count)) is None
+        and storage.find(layout.file(level, count - 1)) is not None
+    )
+
+
+def _holding(storage: Storage, layout: Layout, level: int) -> str:
+    if level == 1 and layout.inputs is not None:
+        return f"the list of inputs holds {len(layout.inputs)}"
+    line = f"{layout.folder(level)} holds {describe_numbers(numbers(storage, layout, level))}"
+    if level != 1:
+        return line
+    from . import advice  # noqa: PLC0415 - start-up that only an error need pay
+
+    return line + advice.others(storage, layout)
+
+
 def _holds_exactly(storage: Storage, layout: Layout, level: int, count: int) -> bool:
+    if level == 1 and layout.inputs is not None:
+        return len(layout.inputs) == count
     names = set(storage.names(layout.folder(level)))
     if len(names) < count:  # before a name is made for each file of a mistyped count
         return False
@@ -91,9 +111,28 @@ def see_that_no_more_are_there(storage: Storage, layout: Layout, level: int, cou
     Raises:
         MissingInputError: file `count` is there.
     """
-    if level != 1 or storage.find(layout.file(level, count)) is None:
+    if level != 1:
+        return
+    if layout.inputs is not None:
+        see_that_the_list_is_whole(layout, count)
+        return
+    if storage.find(layout.file(level, count)) is None:
         return
     raise too_few(storage, layout, count, numbers(storage, layout, level))
+
+
+def see_that_the_list_is_whole(layout: Layout, count: int) -> None:
+    """Let a list of inputs that was cut short, or a count of another one, end before anything is read.
+
+    Raises:
+        MissingInputError: the list holds another number of inputs.
+    """
+    if layout.inputs is not None and len(layout.inputs) != count:
+        raise MissingInputError(
+            f"joining {count} inputs",
+            f"the list of inputs holds {len(layout.inputs)}",
+            "give the count that inputs.py printed, or make the list again",
+        )
 
 
 def too_few(storage: Storage, layout: Layout, count: int, held: set[int]) -> MissingInputError:
@@ -108,7 +147,7 @@ def too_few(storage: Storage, layout: Layout, count: int, held: set[int]) -> Mis
 def see_that_all_are_there(storage: Storage, layout: Layout, level: int, wanted: range) -> None:
     """Let a mistyped count end before a name is made for each file of it."""
     count = wanted.stop - wanted.start  # len() takes no number of a hundred digits
-    if count <= _MANY:
+    if count <= _MANY or (level == 1 and layout.inputs is not None):
         return
     held = numbers(storage, layout, level)
     missing = next((number for number in wanted if number not in held), None)
@@ -126,24 +165,50 @@ def count_files(storage: Storage, layout: Layout, level: int) -> int:
     Raises:
         MissingInputError: it holds none, or not all up to the last.
     """
+    if level == 1 and layout.inputs is not None:
+        return len(layout.inputs)
     names = storage.names(layout.folder(level))
     held = {number for name in names if (number := layout.number(name)) is not None}
-    if not names:
-        storage.names("")  # which tells an absent root from an empty level
     if held and len(held) == max(held) + 1:
         return len(held)
     why = f"it holds {describe_numbers(held)}"
     cure = "write the missing ones, or say with --files how many to take"
-    others = sorted(name for name in names if layout.number(name) is None)
-    if others:
-        kind = "other name" if len(others) == 1 else "other names"
-        why += f" and {len(others)} {kind}, such as {printable(others[0])}"
-    if not held:
-        first = f"0{layout.suffix}, 1{layout.suffix}"
-        cure = f"name the inputs {first} and so on, or say with --suffix how their names end"
-    if not names:
+    root = [] if names else storage.names("")  # which also tells an absent root from an empty level
+    from . import advice  # noqa: PLC0415 - start-up that only an error need pay
+
+    found = advice.about(layout, names, root) if level == 1 else None
+    if found is not None:
+        why, cure = f"{why}{found.why}", found.cure
+    elif not names:
         cure = "write the missing ones, say with --files how many to take, or let --prepare make some"
     raise MissingInputError(f"counting the files of l{level} under {storage.path('')}", why, cure)
+
+
+def inputs(storage: Storage, layout: Layout, count: int, *, partial: bool) -> dict[int, Entry]:
+    """What files 0 ... count-1 of level 1 are. Costs one listing.
+
+    Raises:
+        MissingInputError: one is not there, or there are more, unless `partial` says that these are meant.
+    """
+    found = entries(storage, layout, 1)
+    if not found:
+        count_files(storage, layout, 1)  # which says what is there instead
+    lacking = next((number for number in range(count) if number not in found), None)
+    if lacking is not None:
+        raise MissingInputError(
+            f"reducing {count} files under {storage.path('')}",
+            f"l1 holds {describe_numbers(set(found))}, {layout.file(1, lacking)} not",
+            "write it, or set --files",
+        )
+    if not partial and len(found) > count:
+        raise too_few(storage, layout, count, set(found))
+    return {number: found[number] for number in range(count)}
+
+
+def entries(storage: Storage, layout: Layout, level: int) -> dict[int, Entry]:
+    """What a level's files are, by their numbers."""
+    found = storage.entries(layout.folder(level))
+    return {number: entry for entry in found if (number := layout.number(entry.name)) is not None}
 
 
 def numbers(storage: Storage, layout: Layout, level: int) -> set[int]:

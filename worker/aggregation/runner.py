@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,14 @@ from aggregation.stores.promise import Entry, Storage, Written
 from . import cleaning, levels, steps, tree
 from . import journal as journals
 from .crew import Crew
-from .errors import AggregationError, MissingInputError
+from .errors import AggregationError
 from .journal import Journal, Mark, Notes
 from .layout import Layout
 from .shape import Shape, Stage, Stand, Step
 
 if TYPE_CHECKING:
     from aggregation.commands.command import Command
+    from aggregation.inputs.given import GivenInputs
 
 Watch = Callable[["Run"], None]
 """Called with the run from the calling thread, a few times a second and at the end of each stage."""
@@ -47,6 +48,7 @@ class Run:
         final_command: "Command | None" = None,
         checksum: bool = False,
         watch: Watch | None = None,
+        inputs: "GivenInputs | None" = None,
     ) -> None:
         self.layout = layout
         self.stages: list[Stage] = []
@@ -65,6 +67,8 @@ class Run:
         self._final_command = final_command
         self._checksum = checksum
         self._watch = watch
+        self._given = inputs
+        self._missing = inputs.inputs.missing if inputs else None
         self._lock = threading.Lock()
         self._crew = Crew(workers)
         self._ends: list[int] = []  # of each file of level 1: bytes up to its end
@@ -93,16 +97,19 @@ class Run:
         else:
             journal.write(self._storage)
         self.layout = journal.layout
+        if self._given is not None:
+            self._given = self._given.placed(self._storage, self.layout)
         if prepare:
             self._prepare()
             inputs = self._inputs(partial=partial)
         self._ends = list(accumulate(entry.size for entry in inputs.values()))
         self.total = self._ends[-1] * (self._shape.levels + 1)
-        done = self._reduce(inputs, journal, resuming=resuming)
+        with self._given.accounted(self._storage, self._output) if self._given else nullcontext():
+            done = self._reduce(inputs, journal, resuming=resuming)
         made_of = journals.made_of(inputs.values())
         result = self._storage.find(self._output)
         self.mark = Mark(form, made_of, result.identity if result else "")
-        return done
+        return done._replace(missing=self._missing)
 
     def forget(self) -> None:
         """Remove the journal and notes: the run is done, and its levels stay.
@@ -115,7 +122,8 @@ class Run:
     def _form(self) -> journals.Form:
         commands = [list(c.arguments) if c else None for c in (self._command, self._final_command)]
         names = {"output": self._output, "suffix": self.layout.suffix}
-        return {**self._shape._asdict(), **names, "commands": commands}
+        inputs = {"inputs": self._given.inputs.digest()} if self._given else {}
+        return {**self._shape._asdict(), **names, **inputs, "commands": commands}
 
     def _named(self) -> Layout:
         if self.layout.run:
@@ -130,24 +138,12 @@ class Run:
         self._ended(Stage("prepare-data", [Step(f"prepare.py {self._shape.files}", seconds)], seconds))
 
     def _inputs(self, *, partial: bool) -> dict[int, Entry]:
-        found = self._level(1)
-        count = self._shape.files
-        if not found:
-            levels.count_files(self._storage, self.layout, 1)  # which says what is there instead
-        lacking = next((number for number in range(count) if number not in found), None)
-        if lacking is not None:
-            raise MissingInputError(
-                f"reducing {count} files under {self._storage.path('')}",
-                f"l1 holds {levels.describe_numbers(set(found))}, {self.layout.file(1, lacking)} not",
-                "write it, or set --files",
-            )
-        if not partial and len(found) > count:
-            raise levels.too_few(self._storage, self.layout, count, set(found))
-        return {number: found[number] for number in range(count)}
+        if self._given is not None:
+            return dict(enumerate(self._given.entries(self._storage)))
+        return levels.inputs(self._storage, self.layout, self._shape.files, partial=partial)
 
     def _level(self, level: int) -> dict[int, Entry]:
-        entries = self._storage.entries(self.layout.folder(level))
-        return {n: entry for entry in entries if (n := self.layout.number(entry.name)) is not None}
+        return levels.entries(self._storage, self.layout, level)
 
     def _done_before(self, form: journals.Form, inputs: dict[int, Entry]) -> steps.Done | None:
         """The final merge of a run that was interrupted while it was cleaned, if it is still current."""
@@ -159,7 +155,8 @@ class Run:
                 self.mark = mark._replace(result=found.identity)
                 self._ended(Stage("merge-data", [Step(self._merge_command(), 0.0, kept=True)], 0.0))
                 written = Written(found.size, None, "streamed", 0, 0.0)
-                return steps.Done("merge", "kept", self._output, self._shape.widths()[-1], written)
+                width = self._shape.widths()[-1]
+                return steps.Done("merge", "kept", self._output, width, written, self._missing)
         return None
 
     def _merge_command(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aggregation.stores.promise import Advance, Storage, Written, describe
 
 from . import levels, tree
-from .errors import ConfigurationError, WrongUsageError
+from .errors import ConfigurationError, MissingInputError, WrongUsageError, printable
 from .layout import Layout
 from .progress import ArgoProgress
 
@@ -31,6 +31,8 @@ class Done(NamedTuple):
     files: int
     """How many were joined, or made."""
     written: Written
+    missing: int | None = None
+    """Inputs that the result lacks, or has something else for; None where no list says what they are."""
 
 
 def process(
@@ -56,21 +58,30 @@ def process(
         MissingInputError: an input is missing, or `files` would leave some out.
         AggregationError: as Storage.concatenate.
     """
+    if level == 1 and layout.inputs is not None:
+        levels.see_that_the_list_is_whole(layout, files or len(layout.inputs))
+    if layout.inputs is not None:
+        files = files or tree.widths(len(layout.inputs), fan_in, max(0, level - 1))[-1]
     try:
         numbers = tree.group(number, fan_in, files)
     except ValueError as error:
         raise WrongUsageError(
             f"joining group {number} of l{level}", str(error), "check the file number, --files and --fan-in"
         ) from error
-    if files is not None and numbers.stop == files and not partial:
+    if layout.inputs is None and files is not None and numbers.stop == files and not partial:
         levels.see_that_no_more_are_there(storage, layout, level, files)
     levels.see_that_all_are_there(storage, layout, level, numbers)
     sources = layout.files(level, numbers)
-    if files is not None and not partial:
-        storage.foresee(sources, files)
+    if files is not None and not partial and (level > 1 or layout.inputs is None):
+        storage.foresee(sources, files)  # which knows one folder, and how much it holds
     target = layout.file(level + 1, number)
     join = _Join(storage, command, level, number, checksum)
-    written = join(sources, target, advance)
+    try:
+        written = join(sources, target, advance)
+    except MissingInputError as error:
+        from . import advice  # noqa: PLC0415 - start-up that only an error need pay
+
+        raise advice.explained(storage, layout, level, error) from error
     return Done("process", describe(sources), target, len(sources), written)
 
 
@@ -98,17 +109,25 @@ def merge(
     if level is None:
         level = levels.last_level(storage, layout, count)
     else:
-        if not partial:
+        if not partial or layout.inputs is not None:
             levels.see_that_no_more_are_there(storage, layout, level, count)
         levels.see_that_all_are_there(storage, layout, level, range(count))
     sources = layout.files(level, range(count))
-    if not partial:
+    if level == 1 and layout.inputs is not None:
+        _see_that_it_is_no_input(storage, layout.inputs, output)
+    elif not partial:
         storage.foresee(sources, count)
     join = _Join(storage, command, level, 0, checksum)
-    written = join(sources, output, advance)
+    try:
+        written = join(sources, output, advance)
+    except MissingInputError as error:
+        from . import advice  # noqa: PLC0415 - start-up that only an error need pay
+
+        raise advice.explained(storage, layout, level, error) from error
     beside = os.path.dirname(output)
     # What killed pods left of a run of its own goes with the run's folder.
-    for folder in [beside] if layout.run else [layout.folder(level), beside]:
+    is_elsewhere = layout.run or (level == 1 and layout.inputs is not None)
+    for folder in [beside] if is_elsewhere else [layout.folder(level), beside]:
         storage.sweep(folder)
     return Done("merge", describe(sources), output, count, written)
 
@@ -117,25 +136,54 @@ def prepare(storage: Storage, layout: Layout, count: int, *, advance: Advance | 
     """Make `count` files of level 1, each one random capital letter. Idempotent: letters that exist are kept.
 
     Raises:
-        ConfigurationError: a file of level 1 holds something else, which would be lost.
+        ConfigurationError: a file of level 1 holds something else, which would be lost, or has another name,
+            which letters would come among.
     """
     started = time.perf_counter()
     targets = layout.files(1, range(count))
     present = {entry.name: entry.size for entry in storage.entries(layout.folder(1))}
+    _see_that_all_are_letters(storage, layout, count, present)
     for target in targets:
-        size = present.get(os.path.basename(target))
-        if size is None:
+        if os.path.basename(target) not in present:
             storage.write(target, _random_letter())
-        elif size != 1 or storage.read(target, 1) not in _LETTERS:
-            raise ConfigurationError(
-                f"preparing {count} letters",
-                f"{storage.path(target)} exists and holds something else ({size} bytes), which would be lost",
-                "name another --root, or move the file away",
-            )
         if advance is not None:
             advance(1)
     written = Written(count, None, "streamed", 0, time.perf_counter() - started)
     return Done("prepare", "", describe(targets), count, written)
+
+
+def _see_that_all_are_letters(storage: Storage, layout: Layout, count: int, present: dict[str, int]) -> None:
+    """Look at all of level 1 before the first letter is written."""
+    doing = f"preparing {count} letters"
+    others = sorted(name for name in present if layout.number(name) is None and not name.startswith("."))
+    if others:
+        raise ConfigurationError(
+            doing,
+            f"{storage.path(layout.folder(1))} holds other files, such as {printable(others[0])}, "
+            "which letters would come among",
+            "name another --root, or take these by inputs.py and --inputs",
+        )
+    for name, size in present.items():
+        number = layout.number(name)
+        if number is None:
+            continue
+        file = f"{layout.folder(1)}/{name}"
+        if size != 1 or (number < count and storage.read(file, 1) not in _LETTERS):
+            raise ConfigurationError(
+                doing,
+                f"{storage.path(file)} exists and holds something else ({size} bytes), which would be lost",
+                "name another --root, or move the file away",
+            )
+
+
+def _see_that_it_is_no_input(storage: Storage, inputs: Sequence[str], output: str) -> None:
+    """Let a result that would replace one of its inputs end, here and in each run after it."""
+    if output in inputs or storage.path(output) in inputs:
+        raise WrongUsageError(
+            f"joining the list's inputs into {storage.path(output)}",
+            "it is one of them",
+            "name another --output, or leave it out of the list",
+        )
 
 
 class _Join(NamedTuple):
@@ -177,7 +225,7 @@ class _Join(NamedTuple):
 
 def _total_size(storage: Storage, names: Sequence[str]) -> int:
     """Bytes of files of one folder, as far as they are there."""
-    if len(names) < _LIST_FROM:
+    if len(names) < _LIST_FROM or len({os.path.dirname(name) for name in names}) > 1:
         return sum(entry.size for name in names if (entry := storage.find(name)))
     sizes = {entry.name: entry.size for entry in storage.entries(os.path.dirname(names[0]))}
     return sum(sizes.get(os.path.basename(name), 0) for name in names)

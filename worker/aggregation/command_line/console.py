@@ -75,6 +75,10 @@ class Console:
             else:
                 self.print([line])
 
+    def aside(self, line: str) -> None:
+        """How far the work is, where stdout is for something else: on stderr."""
+        print(self._format("INFO", line, {}), file=sys.stderr, flush=True)  # noqa: T201 - as above
+
     def complain(self, line: str, exit_code: int) -> None:
         """An error, on stderr and as the termination message."""
         self._leave_word(line)

@@ -16,6 +16,7 @@ from .console import console
 
 if TYPE_CHECKING:
     from aggregation.commands.command import Command
+    from aggregation.inputs.given import GivenInputs
 
 
 class Job:
@@ -34,6 +35,7 @@ class Job:
         checksum: bool,
         summary_file: str | None,
     ) -> None:
+        self.root = root
         self.layout = layout
         self.checksum = checksum
         self._summary_file = summary_file
@@ -49,6 +51,20 @@ class Job:
         from aggregation.commands.command import Command  # noqa: PLC0415 - for commands only
 
         return Command(arguments, allow_empty, scratch, console.notice)
+
+    def inputs(self, name: str | None) -> "GivenInputs | None":
+        """The list of inputs with this name, if there is one; level 1 is what it says from then on.
+
+        Raises:
+            MissingInputError: it is not there, or not whole.
+        """
+        if name is None:
+            return None
+        from aggregation.inputs.given import GivenInputs  # noqa: PLC0415 - for lists only
+
+        given = GivenInputs.read(self.storage, self.layout, name)
+        self.layout = self.layout._replace(inputs=given.inputs.names)
+        return given
 
     def show(self, lines: list[str]) -> None:
         """Lines for a person: left out where lines are for a machine."""
@@ -79,11 +95,16 @@ class Job:
             where = self.storage.path(layout.run_folder)
             console.notice(f"the result is complete, but {where} is not tidied up: {error}")
 
-    def merged_before(self, output: str) -> Done | None:
-        """What this run merged before its cleaning was interrupted, if it was."""
+    def merged_before(self, output: str, *, has_list: bool) -> Done | None:
+        """What this run merged before its cleaning was interrupted, if it was; of a list of inputs if so."""
         from aggregation import cleaning  # noqa: PLC0415 - for runs that clean up only
 
-        return cleaning.merged_before(self.storage, self.layout, output)
+        done = cleaning.merged_before(self.storage, self.layout, output)
+        if done is None or not has_list:
+            return done
+        from aggregation.inputs import account  # noqa: PLC0415 - for lists only
+
+        return done._replace(missing=account.missing_beside(self.storage, output))
 
     def summarise(self, fields: dict[str, object]) -> None:
         """Write the summary file, if one is asked for.
@@ -106,7 +127,7 @@ class Job:
 def summary_fields(done: Done) -> dict[str, object]:
     """The summary as data, for JSON lines and the summary file."""
     written = done.written
-    return {
+    fields: dict[str, object] = {
         "step": done.step,
         "source": done.source,
         "target": done.target,
@@ -118,6 +139,7 @@ def summary_fields(done: Done) -> dict[str, object]:
         "verified": written.verified,
         "seconds": round(written.seconds, 6),
     }
+    return fields if done.missing is None else {**fields, "missing": done.missing}
 
 
 def summary_line(done: Done) -> str:
@@ -127,6 +149,7 @@ def summary_line(done: Done) -> str:
     crc64 = "" if written.crc64 is None else f"CRC64 {written.crc64}"
     parts = [
         f"{done.files} {'file' if done.files == 1 else 'files'}",
+        f"{done.missing} {'input' if done.missing == 1 else 'inputs'} missing" if done.missing else "",
         units.size(written.size),
         units.rate(written.size, written.seconds),
         f"{crc64} {verified}".strip(),

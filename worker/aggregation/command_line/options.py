@@ -15,7 +15,7 @@ from aggregation.stores.promise import Settings
 
 from .console import TERMINATION_LOG, console
 from .job import Job
-from .parameters import COUNT, FAN_IN, MergeCommand, OutputName, Root, RunName, Suffix
+from .parameters import COUNT, FAN_IN, ListName, MergeCommand, OutputName, Root, RunName, Suffix
 
 PARALLEL_MAX = 1024
 """Requests at a time: threads and connections for more would not fit into a pod."""
@@ -71,13 +71,21 @@ command_option = option(
 )
 
 
+inputs_option = option(
+    "--inputs",
+    type=ListName(),
+    envvar="AGGREGATION_INPUTS",
+    metavar="NAME",
+    help="Level 1 is what this list by inputs.py says, in order. In the run's folder, or with a '/' a path.",
+)
+
 _allow_empty_option = option(
     "--allow-empty",
     is_flag=True,
     help="Let a command that wrote nothing make an empty target, instead of failing.",
 )
 
-_scratch_option = option(
+scratch_option = option(
     "--scratch",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
@@ -88,7 +96,7 @@ _scratch_option = option(
 
 def command_settings(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that go with a command."""
-    return _allow_empty_option(_scratch_option(function))
+    return _allow_empty_option(scratch_option(function))
 
 
 def exit_code_table() -> str:

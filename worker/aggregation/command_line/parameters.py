@@ -112,6 +112,20 @@ class OutputName(click.ParamType[Any]):
         return text
 
 
+class ListName(click.ParamType[Any]):
+    """The name of a list of inputs, which may be a path from `/` on."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what names no file."""
+        text = str(value)
+        parts = text.removeprefix("/").split("/")
+        if "\0" in text or any(part in ("", ".", "..") for part in parts):
+            self.fail(f"{text!r} names no file: leave out '/' at its end, '.' and '..'.", param, ctx)
+        return text
+
+
 NUMBER = Number()
 COUNT = Number(least=1)
 FAN_IN = Number(least=2)

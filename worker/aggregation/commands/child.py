@@ -47,14 +47,24 @@ class Task(NamedTuple):
     writes_stdout: bool
     label: str
     """What its messages are labelled with; empty where no other command runs at the time."""
+    is_quiet: bool = False
+    """Whether what it prints on standard output, where that is not asked for, is nobody's to read."""
+
+
+class BadEndError(CommandFailedError):
+    """The command ran, and ended with another code than 0 or by a signal."""
+
+    def __init__(self, doing: str, why: str, cure: str, returncode: int) -> None:
+        super().__init__(doing, why, cure)
+        self.returncode = returncode
 
 
 def run(task: Task, look: Callable[[], object]) -> None:
     """Run the command to its end. What `look`, called now and then, raises ends it early.
 
     Raises:
-        CommandFailedError: it could not be started, ended with another code than 0, or what it had started
-            still ran when it ended.
+        BadEndError: it ended with another code than 0.
+        CommandFailedError: it could not be started, or what it had started still ran when it ended.
         UnavailableError: no process can be started for now.
         AggregationError: an input cannot be read, or its output not be written.
     """
@@ -69,7 +79,7 @@ def run(task: Task, look: Callable[[], object]) -> None:
     starter = _Starter(
         task.arguments,
         stdin=subprocess.PIPE if task.reads_stdin else subprocess.DEVNULL,
-        stdout=subprocess.PIPE if task.writes_stdout else messages,
+        stdout=subprocess.PIPE if task.writes_stdout else subprocess.DEVNULL if task.is_quiet else messages,
         stderr=messages,
     )
     feeder: Feeder | None = None
@@ -95,7 +105,7 @@ def run(task: Task, look: Callable[[], object]) -> None:
         raise feeder.failure
     if process.returncode:
         why, cure = diagnosis.ended(process.returncode, task.arguments[0], kills)
-        raise CommandFailedError(task.doing, why, cure)
+        raise BadEndError(task.doing, why, cure, process.returncode)
     if left or (printed is not None and not printed.is_whole):
         raise _still_runs(task, left)
 

@@ -1,0 +1,135 @@
+"""The options that say what the inputs are, which inputs.py and pipeline.py share."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from aggregation.inputs.frames import NamePattern, parse_frames
+from aggregation.inputs.gaps import FAIL, Bound
+from aggregation.wildcards import Pattern
+
+from .options import option
+from .planning import Wanted
+
+
+class _Converted(click.ParamType[Any]):
+    """A text that a function checks and converts; its ValueError says what is wrong."""
+
+    def __init__(self, name: str, convert: Callable[[str], object]) -> None:
+        self.name = name
+        self._convert = convert
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check once, at the border."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._convert(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+def _file_name(text: str) -> str:
+    """A name under the root."""
+    if "\n" in text or "\0" in text or any(part in ("", ".", "..") for part in text.split("/")):
+        raise ValueError(f"{text!r} is not a name under the root: leave out '/' at its ends, '.' and '..'")
+    return text
+
+
+def _check(text: str) -> tuple[str, ...]:
+    """See checking.parse."""
+    from aggregation.inputs import checking  # noqa: PLC0415 - for checks only
+
+    return checking.parse(text)
+
+
+_OPTIONS = (
+    option(
+        "--glob",
+        type=_Converted("pattern", Pattern),
+        envvar="AGGREGATION_GLOB",
+        metavar="PATTERN",
+        help="The inputs are the files whose names match, 2 before 10: 'shot7_*.exr', '*/*/*.png'.",
+    ),
+    option(
+        "--frames",
+        type=_Converted("frames", parse_frames),
+        envvar="AGGREGATION_FRAMES",
+        metavar="RANGES",
+        help="The inputs are those with these numbers: 1-240, 1-240x2, 1-100,150-200.",
+    ),
+    option(
+        "--name",
+        type=_Converted("name", NamePattern),
+        envvar="AGGREGATION_NAME",
+        metavar="NAME",
+        show_default="l1/{number} and the suffix",
+        help="The name of a frame: 'shot7_{number:04}.exr', or {number} without zeros before it.",
+    ),
+    option(
+        "--expected",
+        type=_Converted("name", _file_name),
+        envvar="AGGREGATION_EXPECTED",
+        metavar="NAME",
+        help="The inputs are what this file names, one a line. In the run's folder, or with a '/' a path.",
+    ),
+    option(
+        "--from",
+        "base",
+        envvar="AGGREGATION_FROM",
+        metavar="PLACE",
+        show_default="the root",
+        help="What the names are relative to: a folder of the root, or from '/' on any of the same store.",
+    ),
+    option(
+        "--missing",
+        type=_Converted("policy", _file_name),
+        default=FAIL,
+        envvar="AGGREGATION_MISSING",
+        metavar="POLICY",
+        help="What is done about inputs that are not there: fail, skip, or the name of a placeholder.",
+    ),
+    option(
+        "--at-most-missing",
+        "bound",
+        type=_Converted("bound", Bound.parse),
+        envvar="AGGREGATION_AT_MOST_MISSING",
+        metavar="N|P%",
+        show_default="all but one",
+        help="With more gaps than so many, or than this share of the inputs, there is no list.",
+    ),
+    option(
+        "--check",
+        type=_Converted("command", _check),
+        envvar="AGGREGATION_CHECK",
+        metavar="COMMAND",
+        help="Count a file that this program refuses as missing: 'gdalinfo {input}'. Quoted as for a shell, "
+        "but run without one.",
+    ),
+)
+
+
+def planning_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what the inputs are, and call the function with what they say as `wanted`."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: object,
+        glob: Pattern | None,
+        frames: tuple[int, ...] | None,
+        name: NamePattern | None,
+        expected: str | None,
+        base: str | None,
+        missing: str,
+        bound: Bound | None,
+        check: tuple[str, ...] | None,
+        **options: object,
+    ) -> None:
+        wanted = Wanted(glob, frames, name, expected, base, missing, bound, check)
+        function(*args, wanted=wanted, **options)
+
+    for each in reversed(_OPTIONS):
+        wrapper = each(wrapper)
+    return wrapper
