@@ -26,7 +26,6 @@ from aggregation.inputs.frames import describe_frames
     "target",
     type=parameters.ListName(),
     default=input_list.NAME,
-    envvar="AGGREGATION_INPUTS",
     metavar="NAME",
     help="What the list is called: in the run's folder, or with a '/' a path under the root.",
 )
@@ -35,7 +34,6 @@ from aggregation.inputs.frames import describe_frames
     "--workers",
     type=parameters.COUNT,
     default=processors.available,
-    envvar="AGGREGATION_WORKERS",
     metavar="W",
     show_default="the processors that it may use",
     help="How many files are checked side by side.",

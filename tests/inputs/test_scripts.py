@@ -242,7 +242,8 @@ def test_a_thousand_tiles(run: Script, root: Path, tmp_path: Path) -> None:
     assert beside == account
     write(root, gaps)
     outcome = run(*arguments, "--at-most-missing", 0)
-    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "1000\n", "")
+    assert (outcome.returncode, outcome.stdout) == (0, "1000\n")
+    assert "missing" not in outcome.stderr  # though a slow machine may see lines on how far it is
     merged = run(*merging)
     assert json.loads(merged.stdout)["missing"] == 0
     assert (root / "result.txt").read_bytes() == b"".join(contents.values())

@@ -74,6 +74,33 @@ def test_again_gives_the_same(place: Place) -> None:
         assert place.get("l2/0.txt") == b"".join(contents)
 
 
+def test_a_pattern_finds_files(place: Place) -> None:
+    """Files at any depth, by their whole names; no temporaries, nothing hidden, nothing where nothing is."""
+    for name in ("a/1.bin", "a/10.bin", "a/b/2.bin", "a/.3.bin", "4.bin", "a/5.txt"):
+        place.put(name, name.encode())
+    for pattern, found in (
+        ("a/*.bin", ["a/1.bin", "a/10.bin"]),
+        ("a/1*", ["a/1.bin", "a/10.bin"]),
+        ("**/*.bin", ["4.bin", "a/1.bin", "a/10.bin", "a/b/2.bin"]),
+        ("*/*/*", ["a/b/2.bin"]),
+        ("a/**", ["a/1.bin", "a/10.bin", "a/5.txt", "a/b/2.bin"]),
+        ("a/.*", ["a/.3.bin"]),
+        ("a/b", []),
+        ("a/5.txt", ["a/5.txt"]),
+        ("nowhere/*", []),
+    ):
+        assert sorted(place.storage.glob(pattern)) == found, pattern
+
+
+def test_a_file_is_read_in_part_or_whole(place: Place) -> None:
+    """As much as is asked for, or all."""
+    place.put("a", bytes(range(256)) * 1000)
+    assert place.storage.read("a", 3) == b"\0\1\2"
+    assert place.storage.read("a", None) == bytes(range(256)) * 1000
+    with pytest.raises(MissingInputError):
+        place.storage.read("b", None)
+
+
 def test_missing_input_leaves_the_target(place: Place) -> None:
     """A group with a file missing fails, names it, and leaves the old target whole."""
     put_level(place, 1, [b"a"])

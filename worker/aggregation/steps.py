@@ -113,9 +113,9 @@ def merge(
             levels.see_that_no_more_are_there(storage, layout, level, count)
         levels.see_that_all_are_there(storage, layout, level, range(count))
     sources = layout.files(level, range(count))
-    if level == 1 and layout.inputs is not None:
+    if layout.inputs is not None:
         _see_that_it_is_no_input(storage, layout.inputs, output)
-    elif not partial:
+    if not partial and (level > 1 or layout.inputs is None):
         storage.foresee(sources, count)
     join = _Join(storage, command, level, 0, checksum)
     try:

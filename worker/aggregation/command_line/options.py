@@ -74,7 +74,6 @@ command_option = option(
 inputs_option = option(
     "--inputs",
     type=ListName(),
-    envvar="AGGREGATION_INPUTS",
     metavar="NAME",
     help="Level 1 is what this list by inputs.py says, in order. In the run's folder, or with a '/' a path.",
 )

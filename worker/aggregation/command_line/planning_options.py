@@ -49,21 +49,18 @@ _OPTIONS = (
     option(
         "--glob",
         type=_Converted("pattern", Pattern),
-        envvar="AGGREGATION_GLOB",
         metavar="PATTERN",
         help="The inputs are the files whose names match, 2 before 10: 'shot7_*.exr', '*/*/*.png'.",
     ),
     option(
         "--frames",
         type=_Converted("frames", parse_frames),
-        envvar="AGGREGATION_FRAMES",
         metavar="RANGES",
         help="The inputs are those with these numbers: 1-240, 1-240x2, 1-100,150-200.",
     ),
     option(
         "--name",
         type=_Converted("name", NamePattern),
-        envvar="AGGREGATION_NAME",
         metavar="NAME",
         show_default="l1/{number} and the suffix",
         help="The name of a frame: 'shot7_{number:04}.exr', or {number} without zeros before it.",
@@ -71,14 +68,12 @@ _OPTIONS = (
     option(
         "--expected",
         type=_Converted("name", _file_name),
-        envvar="AGGREGATION_EXPECTED",
         metavar="NAME",
         help="The inputs are what this file names, one a line. In the run's folder, or with a '/' a path.",
     ),
     option(
         "--from",
         "base",
-        envvar="AGGREGATION_FROM",
         metavar="PLACE",
         show_default="the root",
         help="What the names are relative to: a folder of the root, or from '/' on any of the same store.",
@@ -87,7 +82,6 @@ _OPTIONS = (
         "--missing",
         type=_Converted("policy", _file_name),
         default=FAIL,
-        envvar="AGGREGATION_MISSING",
         metavar="POLICY",
         help="What is done about inputs that are not there: fail, skip, or the name of a placeholder.",
     ),
@@ -95,7 +89,6 @@ _OPTIONS = (
         "--at-most-missing",
         "bound",
         type=_Converted("bound", Bound.parse),
-        envvar="AGGREGATION_AT_MOST_MISSING",
         metavar="N|P%",
         show_default="all but one",
         help="With more gaps than so many, or than this share of the inputs, there is no list.",
@@ -103,7 +96,6 @@ _OPTIONS = (
     option(
         "--check",
         type=_Converted("command", _check),
-        envvar="AGGREGATION_CHECK",
         metavar="COMMAND",
         help="Count a file that this program refuses as missing: 'gdalinfo {input}'. Quoted as for a shell, "
         "but run without one.",
