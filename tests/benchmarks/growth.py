@@ -149,9 +149,9 @@ def _targets(title: str, counts: Sequence[int]) -> list[Target]:
     targets = [
         Target(f"{title}: memory under 96 MiB", largest, at_most=96 * MIB, quantity="memory"),
     ]
-    if len(counts) > 1:
-        before = f"{counts[-2]:,}"
-        most = round(_LINEAR * counts[-1] / counts[-2], 2)
+    if smaller := [count for count in counts if count <= counts[-1] // 10]:
+        before = f"{smaller[-1]:,}"
+        most = round(_LINEAR * counts[-1] / smaller[-1], 2)
         promise = f"{title}: CPU at most {most:g} x that of {before}"
         targets.append(Target(promise, largest, before, at_most=most, quantity="cpu"))
     return targets

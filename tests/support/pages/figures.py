@@ -1,6 +1,7 @@
 """What `make bench` measured, as tables: aims, shapes, and the three figures of the README."""
 
 import json
+import statistics
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -44,6 +45,19 @@ def shapes() -> str:
     head += ["OSS: time", "OSS: requests", "OSS: bytes through the worker"]
     line = "|".join(["---"] * len(head))
     return "\n".join([f"| {' | '.join(head)} |", f"|{line}|", *report.shape_rows(results()["shapes"])])
+
+
+def growth() -> str:
+    """A row for each place, shape and count of inputs."""
+    head = ["Where", "Inputs", "Seconds", "CPU seconds", "Memory", "Requests"]
+    lines = [head, ["---"] * len(head)]
+    for case in results()["growth"]["cases"]:
+        where = case["name"].partition(": ")[2]
+        for count, found in case["commands"].items():
+            cells = [where, count, f"{statistics.median(found['seconds']):.2f}", f"{found['cpu']:.2f}"]
+            requests = f"{found['requests']:,.0f}" if "requests" in found else ""
+            lines.append([*cells, f"{found['memory'] / 2**20:.0f} MiB", requests])
+    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
 
 
 def comparisons() -> list[Comparison]:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from aggregation.errors import EXIT_CODES
-from pages import chinese, costs, figures, options
+from pages import chinese, costs, figures, options, scale
 from pages.markdown import Page
 from pages.translation import is_chinese
 from scripts import REPOSITORY, WORKER
@@ -171,12 +171,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "calls": _calls,
     "exit codes": _exit_codes,
     "figures": figures.three,
+    "growth": figures.growth,
     "layers": _layers,
     "make": _targets_of_make,
     "options": _options,
     "options of generate": _options_of_generate,
     "parameters": _parameters,
     "requests": _requests,
+    "scale": scale.table,
     "shapes": figures.shapes,
     "targets": figures.targets,
     "tests": _tests,
