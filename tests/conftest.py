@@ -17,14 +17,13 @@ The folders mirror the worker's: a change to `aggregation/stores/oss/client.py` 
 
 import os
 import re
-import subprocess
 import sysconfig
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from scripts import Outcome, Script, command, environment
+from scripts import Outcome, Script, command, environment, finished
 
 PACKAGES = {
     path.name.partition(".")[0]
@@ -66,13 +65,6 @@ def run(root: Path) -> Script:
     """Runs a script on the root as a process of its own and returns what came of it."""
 
     def run_script(script: str, *arguments: object, **variables: str) -> Outcome:
-        return subprocess.run(
-            command(script, *arguments),
-            env=environment(AGGREGATION_ROOT=str(root), **variables),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return finished(command(script, *arguments), env=environment(AGGREGATION_ROOT=str(root), **variables))
 
     return run_script

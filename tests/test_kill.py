@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from scripts import command, environment, leftovers, write_level
+from scripts import command, environment, finished, leftovers, write_level
 
 SEED = 20250114
 MIB = 1 << 20
@@ -136,9 +136,7 @@ def check_spread(moments: Counter[str], strikes: int) -> None:
 def undisturbed(arguments: list[str]) -> float:
     """Run to the end, which must succeed; returns the seconds that it took."""
     started = time.perf_counter()
-    outcome = subprocess.run(
-        arguments, env=environment(), capture_output=True, text=True, timeout=60, check=False
-    )
+    outcome = finished(arguments, env=environment())
     assert (outcome.returncode, outcome.stderr) == (0, "")
     return time.perf_counter() - started
 
@@ -286,14 +284,7 @@ def test_a_killed_pipeline_is_taken_up(plan: Plan, root: Path) -> None:
             check_end(struck, plan.signals, root)
             journal = (folder / ".pipeline.json").exists()
             done = {path: inode(path) for path, new in wanted.items() if found[path] == new}
-            again = subprocess.run(
-                [*arguments, "--resume"],
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            again = finished([*arguments, "--resume"], env=environment())
             assert (again.returncode, again.stderr) == (0, "")
             assert {path: path.read_bytes() for path in wanted} == wanted
             assert leftovers(root) == []

@@ -12,7 +12,7 @@ import pytest
 
 from oss_server import OssServer
 from oss_server.faults import Answer, Fault
-from scripts import Script, command, environment, leftovers, mounted, write_level
+from scripts import Script, command, environment, finished, leftovers, mounted, write_level
 
 
 def test_the_tutorial_in_one_process(run: Script, root: Path) -> None:
@@ -390,13 +390,7 @@ def test_windows_fit_into_open_files(root: Path) -> None:
     """Many workers with many inputs each get by with 100 open files, soft and hard."""
     write_level(root, 1, [b"%d," % number for number in range(640)])
     arguments = command("pipeline.py", "--root", root, "--workers", 30, "--fan-in", 64, "--levels", 1)
-    outcome = subprocess.run(
-        ["bash", "-c", 'ulimit -n 100; exec "$@"', "bash", *arguments],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    outcome = finished(["bash", "-c", 'ulimit -n 100; exec "$@"', "bash", *arguments], env=environment())
     assert outcome.returncode == 0, outcome.stderr
     assert (root / "result.txt").read_bytes() == b"".join(b"%d," % number for number in range(640))
 

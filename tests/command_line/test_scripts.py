@@ -12,7 +12,7 @@ import pytest
 
 import machine
 from aggregation.errors import EXIT_CODES
-from scripts import WORKER, Script, command, environment, leftovers, write_level
+from scripts import WORKER, Script, command, environment, finished, leftovers, write_level
 
 SCRIPTS = sorted(path.name for path in WORKER.glob("*.py"))
 
@@ -342,13 +342,7 @@ def test_prepare_takes_nothing_for_absent_that_it_could_not_look_at(root: Path, 
         f"#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <errno.h>\n#include <string.h>\n{looks}\n"
     )
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    outcome = subprocess.run(
-        command("prepare.py", 1, "--root", root),
-        env=environment(LD_PRELOAD=str(library)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    outcome = finished(command("prepare.py", 1, "--root", root), env=environment(LD_PRELOAD=str(library)))
     assert outcome.returncode == 75, outcome.stderr
     assert path.read_bytes() == b"precious"
 

@@ -12,20 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from scripts import WORKER, Outcome, Script, command, environment, leftovers, write_level
+from scripts import WORKER, Outcome, Script, command, environment, finished, leftovers, write_level
 
 
 def redirected(where: str, *arguments: object, **variables: str) -> Outcome:
     """Run a script by a shell that redirects its streams."""
     line = shlex.join(command(*map(str, arguments)))
-    return subprocess.run(
-        ["bash", "-c", f"{line} {where}"],
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return finished(["bash", "-c", f"{line} {where}"], env=environment(**variables))
 
 
 @pytest.mark.parametrize("where", [">&-", "2>&-", ">&- 2>&-", "<&-", "<&- >&- 2>&-", "2> /dev/full"])
@@ -70,7 +63,7 @@ def test_a_full_stdout_is_no_bug(root: Path, arguments: tuple[str, ...]) -> None
     write_level(root, 1, [b"a", b"b"])
     if arguments == ("-m",):
         line = f"cd {shlex.quote(str(WORKER))}; {shlex.quote(sys.executable)} -m aggregation > /dev/full"
-        outcome = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+        outcome = finished(["sh", "-c", line])
     else:
         outcome = redirected("> /dev/full", *arguments, AGGREGATION_ROOT=str(root))
     assert outcome.returncode == 6, outcome

@@ -20,7 +20,7 @@ import pytest
 
 import machine
 import seccomp
-from scripts import Script, command, environment, leftovers, mounted, write_level
+from scripts import Script, command, environment, finished, leftovers, mounted, write_level
 
 PYTHON = shlex.quote(sys.executable)
 OLD = b"what an earlier run left\n"
@@ -134,7 +134,7 @@ def test_what_a_command_left_is_reaped(root: Path) -> None:
     )
     options = ["--workers", 1, "--levels", 2, "--command", orphaning, "--final-command", counting]
     line = command("pipeline.py", "--root", root, *options)
-    outcome = subprocess.run(line, env=environment(), capture_output=True, text=True, check=False)
+    outcome = finished(line, env=environment())
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
@@ -384,7 +384,7 @@ def test_too_many_processes(root: Path) -> None:
     denied = [word for name in calls for word in ("--deny", f"{name}=EAGAIN")]
     line = command("process.py", 0, 1, "--root", root, "--command", "cat")
     limited = [sys.executable, seccomp.__file__, *denied, "--", *line]
-    done = subprocess.run(limited, env=environment(), capture_output=True, text=True, check=False)
+    done = finished(limited, env=environment())
     assert done.returncode == 75, done
     assert done.stderr.count("\n") == 1
 
@@ -398,13 +398,10 @@ def test_a_relative_root_and_scratch(root: Path, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     text = shell('cd /; cat "$@" > "$0"; echo "$0" "$@" >&2', "{output}", "{inputs}")
     for options in ([], ["--scratch", "scratch"]):
-        done = subprocess.run(
+        done = finished(
             command("process.py", 0, 1, "--root", root.name, "--command", text, *options),
             cwd=tmp_path,
             env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
         )
         assert done.returncode == 0, done
         assert all(path.startswith("/") for path in done.stderr.split())
@@ -419,9 +416,7 @@ def test_no_folder_for_temporary_files(root: Path, tmp_path: Path) -> None:
         "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/proc/nowhere']"
     )
     line = command("process.py", 0, 1, "--root", f"file://{root}", "--command", "cat {inputs}")
-    done = subprocess.run(
-        line, env=environment(PYTHONPATH=str(tmp_path)), capture_output=True, text=True, check=False
-    )
+    done = finished(line, env=environment(PYTHONPATH=str(tmp_path)))
     assert done.returncode == 5, done
     assert "--scratch" in done.stderr
     assert "emptyDir" in done.stderr

@@ -37,7 +37,7 @@ from aggregation.stores.opening import open_storage
 from aggregation.stores.promise import Settings
 from oss_server import Answer, Call, Fault, Hold, LoseAnswer, OssServer, Reset, Truncate, WrongCrc
 from places import PLACES, Place, oss_place
-from scripts import Script, command, environment, leftovers, mounted, write_level
+from scripts import Script, command, environment, finished, leftovers, mounted, write_level
 
 LAYOUT = Layout()
 MIB = 1 << 20
@@ -1157,12 +1157,9 @@ def test_room_is_looked_for_before_anything_is_fetched(oss: Oss, scratch: Path) 
     for number in range(2):
         oss.server.put_pattern("demo", f"a/root/l1/{number}.txt", 20 << 40)
     oss.server.counters.reset()
-    outcome = subprocess.run(
+    outcome = finished(
         command("process.py", 0, 1, "--root", "oss://demo/a/root", "--command", "cat"),
         env=environment(**oss.server.environment()),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert outcome.returncode == 6, outcome.stderr
     assert f"they have {40 << 40} bytes, and {scratch}/aggregation-" in outcome.stderr
@@ -1233,12 +1230,9 @@ def test_a_pipeline_on_oss(oss: Oss, scratch: Path) -> None:
     """The whole tree by a command, several merges at a time."""
     lines = [f"{number:02}\n".encode() for number in range(9)]
     put_level(oss.place, lines[::-1])
-    outcome = subprocess.run(
+    outcome = finished(
         command("pipeline.py", "--root", "oss://demo/a/root", "--workers", 3, "--command", SORT),
         env=environment(**oss.server.environment()),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
     assert oss.place.get("result.txt") == b"".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pages.markdown import page
-from scripts import REPOSITORY, environment
+from scripts import REPOSITORY, environment, finished
 
 PAGE = page("docs/extending.md")
 STORE, CREDENTIALS = PAGE.blocks("python")
@@ -30,14 +30,11 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "__init__.py").write_text('"""Files in an SQLite database."""\n')
     (folder / "store.py").write_text(STORE.text)
     for block in PAGE.blocks("diff"):
-        done = subprocess.run(
+        done = finished(
             ["git", "apply", "--recount", "-C1", "-"],
             cwd=copy,
             env=environment(GIT_CEILING_DIRECTORIES=str(copy.parent)),
             input=block.text,
-            capture_output=True,
-            text=True,
-            check=False,
         )
         assert done.returncode == 0, done.stderr
     yield copy
@@ -46,9 +43,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def run(extended: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the copy."""
-    return subprocess.run(
-        [sys.executable, *words], cwd=extended, env=environment(), capture_output=True, text=True, check=False
-    )
+    return finished([sys.executable, *words], cwd=extended, env=environment())
 
 
 def test_the_store_keeps_the_contract(extended: Path) -> None:

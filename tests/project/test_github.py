@@ -2,7 +2,6 @@
 
 import configparser
 import re
-import subprocess
 import tomllib
 from typing import Any
 
@@ -11,7 +10,7 @@ import yaml
 
 from pages.markdown import page
 from pages.shell_lines import mistakes
-from scripts import REPOSITORY, Outcome
+from scripts import REPOSITORY, Outcome, finished
 
 GITHUB = REPOSITORY / ".github"
 WORKFLOWS = {
@@ -82,7 +81,7 @@ def test_a_release_is_built_tested_and_described() -> None:
 
 def notes(version: str) -> Outcome:
     """What the release's notes are made by."""
-    return subprocess.run([REPOSITORY / ".ci/notes", version], capture_output=True, text=True, check=False)
+    return finished([REPOSITORY / ".ci/notes", version])
 
 
 def test_notes() -> None:

@@ -2,13 +2,12 @@
 
 import ast
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from scripts import REPOSITORY, WORKER
+from scripts import REPOSITORY, WORKER, finished
 
 LENGTHS = REPOSITORY / "tests" / "support" / "lengths.py"
 
@@ -69,8 +68,6 @@ MANY = "".join(f"    def act_{number}(self) -> None: ...\n" for number in range(
 def test_lengths(tmp_path: Path, code: str, said: str | None) -> None:
     """What grows past a limit is named; a protocol and its stores may have more methods."""
     (tmp_path / "code.py").write_text(code)
-    done = subprocess.run(
-        [sys.executable, str(LENGTHS), str(tmp_path)], capture_output=True, text=True, check=False
-    )
+    done = finished([sys.executable, str(LENGTHS), str(tmp_path)])
     assert (done.returncode, done.stderr) == (1 if said else 0, "")
     assert (said or "") in done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import REPOSITORY, environment
+from scripts import REPOSITORY, environment, finished
 
 DOCKER = """#!/bin/sh
 echo "$*" >> "$0.calls"
@@ -29,13 +29,10 @@ def push(
     program = folder / "docker"
     program.write_text(DOCKER)
     program.chmod(0o755)
-    done = subprocess.run(
+    done = finished(
         ["make", "push", *settings],
         cwd=REPOSITORY,
         env={"PATH": f"{folder}:{os.environ['PATH']}", "REFUSED": str(refused)},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     calls = folder / "docker.calls"
     return done, [line.split()[0] for line in calls.read_text().splitlines()] if calls.exists() else []

@@ -1,23 +1,20 @@
 """The OSS server in a container, as docs/oss-server.md says it for other projects."""
 
 import re
-import subprocess
 import time
 
 import pytest
 
 import machine
 from pages.markdown import page
-from scripts import REPOSITORY, command, environment
+from scripts import REPOSITORY, command, environment, finished
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker")]
 
 
 def shell(script: str) -> str:
     """Run a shell's lines in the repository, which must succeed; returns what they printed."""
-    done = subprocess.run(
-        ["bash", "-euc", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = finished(["bash", "-euc", script], cwd=REPOSITORY, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -43,12 +40,9 @@ def test_another_project_s_client_reaches_it() -> None:
             time.sleep(0.1)
         given = dict(re.findall(r"^export (\w+)=(.*)$", shell(f"docker logs {container}"), re.MULTILINE))
         given["OSS_ENDPOINT"] = f"http://127.0.0.1:{port}"
-        done = subprocess.run(
+        done = finished(
             command("pipeline.py", "--root", "oss://demo/a", "--prepare", "--files", "4", "--levels", "1"),
             env=environment(**given),
-            capture_output=True,
-            text=True,
-            check=False,
         )
         assert done.returncode == 0, done.stderr
         assert "oss://demo/a/result.txt: 4 bytes" in done.stdout

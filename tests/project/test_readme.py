@@ -8,7 +8,7 @@ from pathlib import Path
 from oss_server import OssServer
 from pages.markdown import page
 from pages.shell_lines import commands
-from scripts import REPOSITORY, Outcome, command, environment, write_level
+from scripts import REPOSITORY, Outcome, command, environment, finished, write_level
 
 README = page("README.md")
 LINES = 150
@@ -22,14 +22,7 @@ def shown(script: str, option: str = "--root") -> list[str]:
 
 def run(words: list[str], folder: Path, **variables: str) -> Outcome:
     """Run one of the page's commands in a folder."""
-    return subprocess.run(
-        command(words[0], *words[1:]),
-        cwd=folder,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return finished(command(words[0], *words[1:]), cwd=folder, env=environment(**variables))
 
 
 def test_it_is_short() -> None:
@@ -98,9 +91,7 @@ def test_make_lists_its_targets() -> None:
 
 def test_the_repository_holds_no_compiled_file() -> None:
     """Only sources are kept."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    ).stdout
+    listed = finished(["git", "ls-files"], cwd=REPOSITORY).stdout
     assert not re.search(r"\.(pyc|so|log)$", listed, re.MULTILINE)
 
 
@@ -125,11 +116,4 @@ def test_expand() -> None:
 def expand(manifest: str, *arguments: str) -> Outcome:
     """What stands behind `make expand`."""
     program = ["tests/support/workflows", f"manifests/{manifest}", *arguments]
-    return subprocess.run(
-        [*command("")[:1], *program],
-        cwd=REPOSITORY,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return finished([*command("")[:1], *program], cwd=REPOSITORY, env=environment())

@@ -1,6 +1,5 @@
 """No secret in any output: each way in, in each state of fault, with the most that can be printed."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from identity_server import Reply, fields, granted_by_metadata, granted_by_sts, identity_server
 from oss_server import Account, Answer, Fault, Instead, LoseAnswer, OssServer, Reset, Truncate
-from scripts import command, environment
+from scripts import command, environment, finished
 
 SECRET = "marked-Secret0"
 TOKEN = "marked-Token0-of-STS"
@@ -39,7 +38,7 @@ def printed(folder: Path, script: str, *arguments: object, **variables: str) -> 
             "AGGREGATION_TERMINATION_MESSAGE": str(folder / "message"),
         }
         env = environment(**told, **variables)
-        done = subprocess.run(line, env=env, cwd=folder, capture_output=True, text=True, check=False)
+        done = finished(line, env=env, cwd=folder)
         code = done.returncode
         words += [done.stdout, done.stderr]
         words += [path.read_text("utf-8", "replace") for path in folder.rglob("*") if path.is_file()]

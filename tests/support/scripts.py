@@ -4,9 +4,10 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import machine
 
@@ -29,6 +30,12 @@ print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
 def command(script: str, *arguments: object) -> list[str]:
     """The command line of one of the worker's scripts."""
     return [sys.executable, str(WORKER / script), *map(str, arguments)]
+
+
+def finished(arguments: Sequence[str | Path], **options: Any) -> Outcome:
+    """What came of a program, run to its end with `options` of subprocess.run; two minutes are the most."""
+    settings = {"capture_output": True, "text": True, "timeout": 120, **options}
+    return subprocess.run(arguments, check=False, **settings)
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -56,7 +63,7 @@ def write_level(root: Path, level: int, contents: Iterable[bytes], suffix: str =
 def mounted(place: Path, *options: str) -> Iterator[None]:
     """Something mounted on a folder for a while; skips where this machine mounts nothing."""
     machine.administration()
-    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True, check=False)
+    done = finished(["mount", *options, str(place)])
     if done.returncode:
         machine.lacking(f"{shlex.join(['mount', *options])} is refused: {done.stderr.strip()}")
     try:

@@ -19,7 +19,7 @@ from aggregation.stores.opening import open_storage
 from aggregation.stores.promise import Settings
 from places import Place, s3_place
 from s3_server import KEYS, Fault, S3Server
-from scripts import Outcome, command, environment
+from scripts import Outcome, command, environment, finished
 
 MIB = 1 << 20
 LAYOUT = Layout()
@@ -54,13 +54,9 @@ def put_inputs(place: Place, size: int) -> list[bytes]:
 
 def call(bucket: Bucket, script: str, *arguments: object, root: str = "", **variables: str) -> Outcome:
     """Run a script as a process of its own."""
-    return subprocess.run(
+    return finished(
         command(script, *arguments, "--root", root or f"s3://{bucket.name}/r"),
         env=bucket.environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
     )
 
 

@@ -1,7 +1,6 @@
 """Any other file system that fsspec knows: what is refused, one connection, a password in the root."""
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from aggregation.location import parse
 from aggregation.stores.opening import open_storage
 from aggregation.stores.promise import Settings
 from ftp_server import PASSWORD, ftp_server
-from scripts import Outcome, command, environment, write_level
+from scripts import Outcome, command, environment, finished, write_level
 
 LAYOUT = Layout()
 
@@ -44,14 +43,7 @@ class Flawed(MemoryFileSystem):  # type: ignore[misc]
 
 def call(script: str, *arguments: object, **variables: str) -> Outcome:
     """Run a script as a process of its own."""
-    return subprocess.run(
-        command(script, *arguments),
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    return finished(command(script, *arguments), env=environment(**variables))
 
 
 REFUSED = [

@@ -19,7 +19,7 @@ from aggregation.layout import Layout, new_temporary
 from aggregation.stores.promise import Settings
 from oss_server import Answer, Fault, Instead, OmitCrc, OssServer, Reset, WrongCrc
 from places import Place, oss_place
-from scripts import command, environment
+from scripts import command, environment, finished
 
 LAYOUT = Layout()
 MIB = 2**20
@@ -38,7 +38,7 @@ def oss(tmp_path: Path) -> Iterator[tuple[Place, OssServer]]:
 def run_worker(script: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a script, and return what came of it."""
     env = environment(**variables)
-    return subprocess.run(command(script, *arguments), env=env, capture_output=True, text=True, check=False)
+    return finished(command(script, *arguments), env=env)
 
 
 def fill(place: Place, size: int = 3 * MIB, count: int = 2) -> bytes:

@@ -16,7 +16,7 @@ from aggregation.layout import Layout
 from aggregation.stores.promise import Settings
 from oss_server import Call, Delay, Fault, Hold, Instead, OssServer
 from places import Place, oss_place
-from scripts import command, environment
+from scripts import command, environment, finished
 from tampering import tampered
 
 LAYOUT = Layout()
@@ -75,7 +75,7 @@ def test_a_block_that_changed_on_its_way_to_a_command(oss: tuple[Place, OssServe
     server.faults.add(Fault("GetObject", bad, key="l1/0.txt", skip=1, times=1))
     variables = environment(**server.environment())
     one_by_one = [*arguments, "--parallel", "1"]  # so that the second request is for the second block
-    outcome = subprocess.run(one_by_one, env=variables, capture_output=True, text=True, check=False)
+    outcome = finished(one_by_one, env=variables)
     assert outcome.returncode == 4, outcome.stderr
     assert "l1/0.txt arrived with another CRC64" in outcome.stderr
     assert place.get("l2/0.txt") is None
@@ -93,13 +93,7 @@ def test_a_byte_that_changed_on_its_way_there(oss: tuple[Place, OssServer]) -> N
     server.faults.add(watch)
     with tampered(server.port, b"second file", b"SECOND FILE") as port:
         variables = server.environment() | {"OSS_ENDPOINT": f"http://127.0.0.1:{port}"}
-        outcome = subprocess.run(
-            command("process.py", 0, 1, *ROOT),
-            env=environment(**variables),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        outcome = finished(command("process.py", 0, 1, *ROOT), env=environment(**variables))
     assert outcome.returncode == 0, outcome.stderr
     assert seen == [b"old", b"old"], "what was spoiled was published"
     assert place.get("l2/0.txt") == whole
@@ -113,9 +107,7 @@ def test_a_part_that_changed_on_its_way_there(oss: tuple[Place, OssServer]) -> N
     arguments = command("process.py", 0, 1, *ROOT)
     with tampered(server.port, b"the first file", b"THE FIRST FILE") as port:
         variables = server.environment() | {"OSS_ENDPOINT": f"http://127.0.0.1:{port}"}
-        outcome = subprocess.run(
-            arguments, env=environment(**variables), capture_output=True, text=True, check=False
-        )
+        outcome = finished(arguments, env=environment(**variables))
     assert outcome.returncode == 4, outcome.stderr
     assert place.get("l2/0.txt") == b"old"
     assert not server.uploads("demo")

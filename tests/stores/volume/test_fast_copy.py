@@ -21,7 +21,7 @@ import machine
 import seccomp
 from aggregation.stores.volume.fast_copy import BUFFER, SMALL, Appender
 from aggregation.stores.volume.store import VolumeStorage
-from scripts import MEASURE, command, environment, leftovers, mounted, write_level
+from scripts import MEASURE, command, environment, finished, leftovers, mounted, write_level
 
 MIB = 1 << 20
 LAUNCHER = Path(seccomp.__file__)
@@ -47,13 +47,9 @@ def denied(root: Path) -> Deny:
 
     def run_denied(rules: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
         options = [option for rule in rules for option in ("--deny", rule)]
-        return subprocess.run(
+        return finished(
             [sys.executable, str(LAUNCHER), *options, "--", *arguments],
             env=environment(AGGREGATION_ROOT=str(root)),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
         )
 
     return run_denied

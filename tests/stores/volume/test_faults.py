@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 import pytest
 
 from aggregation.layout import Temporary, parse_temporary
-from scripts import Outcome, Script, command, environment, leftovers, mounted, write_level
+from scripts import Outcome, Script, command, environment, finished, leftovers, mounted, write_level
 
 MIB = 1 << 20
 OLD = b"old"
@@ -265,14 +265,7 @@ def test_a_fault_is_one_line_and_leaves_the_target(fault: Fault, root: Path) -> 
         line = command(script, *arguments)
         if fault.limits:
             line = ["sh", "-c", f'ulimit {fault.limits} && exec "$@"', "sh", *line]
-        outcome = subprocess.run(
-            line,
-            env=environment(AGGREGATION_ROOT=str(root)),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        outcome = finished(line, env=environment(AGGREGATION_ROOT=str(root)))
         check(outcome, script, fault.exit_code, [part.replace("{root}", str(root)) for part in fault.said])
         assert {name: (root / name).read_bytes() for name in fault.untouched} == dict.fromkeys(
             fault.untouched, OLD
@@ -321,13 +314,9 @@ class Stranger(NamedTuple):
     def run(self, script: str, *arguments: object) -> Outcome:
         """A script as that user."""
         interpreter, *line = command(script, *arguments)
-        return subprocess.run(
+        return finished(
             [interpreter, "-c", BECOME, str(self.uid), str(self.gid), *line],
             env=environment(AGGREGATION_ROOT=str(self.root)),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
         )
 
 
@@ -640,6 +629,6 @@ def test_a_mistyped_count_ends(root: Path, arguments: tuple[object, ...]) -> Non
     (root / f"l1/{10**15 - 1}.txt").write_bytes(b"the last one")
     script, *rest = arguments
     line = ["sh", "-c", 'ulimit -v 524288 && exec "$@"', "sh", *command(str(script), *rest, "--root", root)]
-    outcome = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=20, check=False)
+    outcome = finished(line, env=environment())
     assert outcome.returncode == 3, outcome.stderr
     assert outcome.stderr.count("\n") == 1

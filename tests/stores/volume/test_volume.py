@@ -12,7 +12,7 @@ import pytest
 
 import machine
 from aggregation.stores.volume import mounts
-from scripts import Script, command, environment, leftovers, mounted, write_level
+from scripts import Script, command, environment, finished, leftovers, mounted, write_level
 
 MIB = 1 << 20
 
@@ -133,13 +133,10 @@ def test_paths_of_a_command_are_absolute(root: Path) -> None:
     """With a relative root too, since the program may change its folder."""
     write_level(root, 1, [b"a", b"b"])
     line = "sh -c 'cd / && cat \"$@\" > {output}' sh {inputs}"
-    outcome = subprocess.run(
+    outcome = finished(
         command("process.py", 0, 1, "--root", root.name, "--command", line),
         cwd=root.parent,
         env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert (root / "l2/0.txt").read_bytes() == b"ab"

@@ -50,14 +50,8 @@ class Cluster:
         return done.returncode, (done.stderr.splitlines() or [""])[-1]
 
     def _started(self, pod: Pod, places: Mapping[str, Path]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            _command(pod),
-            cwd=scripts.WORKER,
-            env=scripts.environment(**self._variables(pod, places)),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+        return scripts.finished(
+            _command(pod), cwd=scripts.WORKER, env=scripts.environment(**self._variables(pod, places))
         )
 
     def run_each(self, pods: Iterable[Pod]) -> None:
@@ -68,15 +62,11 @@ class Cluster:
     def run_together(self, pods: Iterable[Pod]) -> None:
         """Run pods one after the other in a single process: the same scripts without the start-up of each."""
         calls = [(_command(pod)[1:], self._variables(pod, self._places(pod))) for pod in pods]
-        done = subprocess.run(
+        done = scripts.finished(
             [sys.executable, "-c", _IN_ONE_PROCESS],
             cwd=scripts.WORKER,
             env=scripts.environment(),
             input=json.dumps(calls),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
         )
         assert done.returncode == 0, done.stderr
 

@@ -46,11 +46,7 @@ def refused(*arguments: object) -> Exception:
 
 def program(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """generate.py as a process of its own."""
-    return subprocess.run(
+    return scripts.finished(
         [sys.executable, scripts.REPOSITORY / "manifests" / "generate.py", *map(str, arguments)],
         env=scripts.environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
