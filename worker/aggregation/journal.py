@@ -33,7 +33,7 @@ class Journal(NamedTuple):
 
     def write(self, storage: Storage) -> None:
         """Note that this process works on the run."""
-        record = {"run": self.run, "form": self.form, "writer": _writer()}
+        record = {"run": self.run, "form": self.form, "writer": _writer(os.getpid())}
         storage.write(self.layout.journal, json.dumps(record).encode())
 
 
@@ -169,21 +169,14 @@ def done_before(storage: Storage, layout: Layout, mark: Mark, output: str) -> En
     return result
 
 
-def _writer() -> str:
-    """This process, as no other one is called on this machine."""
-    pid = os.getpid()
+def _writer(pid: int) -> str:
+    """A process, as no other one is called on this machine."""
     return f"{host.name_for_pids()} {pid} {_start(pid)}"
 
 
 def _is_at_work(writer: str) -> bool:
-    machine, _, rest = writer.partition(" ")
-    pid, _, start = rest.partition(" ")
-    return (
-        machine == host.name_for_pids()
-        and pid.isdigit()
-        and int(pid) != os.getpid()
-        and _start(int(pid)) == start
-    )
+    pid = writer.partition(" ")[2].partition(" ")[0]
+    return pid.isdigit() and int(pid) != os.getpid() and _writer(int(pid)) == writer
 
 
 def _start(pid: int) -> str:

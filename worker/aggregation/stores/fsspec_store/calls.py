@@ -4,7 +4,6 @@ Every call goes through `Calls`: one at a time where a file system has one conne
 unavailable, its errors as ours.
 """
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from fsspec.implementations.chained import ChainedFileSystem
 from aggregation import stopping
 from aggregation.errors import AggregationError, ConfigurationError, UnavailableError
 from aggregation.location import Location
+from aggregation.stores.pauses import pauses
 from aggregation.stores.promise import Settings
 
 from .errors import translated
@@ -50,8 +50,8 @@ _READ_ONLY = {
 }
 """Protocols whose classes hide that nothing can be published there."""
 
-_PAUSE_SECONDS = 5.0
-"""The longest pause between two tries."""
+_PAUSES = (0.1, 5.0)
+"""Seconds between two tries: the first pause, doubled up to the longest."""
 
 
 class Calls:
@@ -142,8 +142,8 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._since: float | None = None
-        self._tries = 0
+        self._end: float | None = None
+        self._pauses = pauses(*_PAUSES)
 
     def wait_or_raise(self, error: AggregationError) -> None:
         """Pause, longer each time.
@@ -152,13 +152,11 @@ class Patience:
             AggregationError: the error, since its time is over, or the process is to end.
         """
         now = time.monotonic()
-        self._since = self._since or now
-        pause = min(0.1 * 2**self._tries, _PAUSE_SECONDS) * random.uniform(0.5, 1)  # noqa: S311 - no secret
-        self._tries += 1
-        end = now + pause
-        if end > self._since + self._seconds:
+        self._end = self._end or now + self._seconds
+        until = now + next(self._pauses)
+        if until > self._end:
             raise error
-        while (left := end - time.monotonic()) > 0:
+        while (left := until - time.monotonic()) > 0:
             if stopping.seconds_left() is not None:
                 raise error
             time.sleep(min(left, 0.1))

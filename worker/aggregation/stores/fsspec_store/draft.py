@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 from hashlib import md5
 from typing import Any, Protocol
 
@@ -95,7 +96,7 @@ class _Workers:
         for future in self._waiting:
             future.result()
         self._waiting.clear()
-        self._waiting.append(self._pool.submit(work))
+        self.start(work)
         self._waiting[0].result()
         self._waiting.clear()
 
@@ -203,12 +204,11 @@ class _S3Draft:
         self._begun = 0
         self._workers = _Workers(_UPLOADS)
 
+    def _call(self, fs: Any, method: str, **arguments: Any) -> Any:
+        return fs.call_s3(method, Bucket=self._bucket, Key=self._key, **arguments)
+
     def _ask(self, method: str, **arguments: Any) -> Any:
-        return self._calls(
-            self._doing,
-            lambda fs: fs.call_s3(method, Bucket=self._bucket, Key=self._key, **arguments),
-            writing=True,
-        )
+        return self._calls(self._doing, lambda fs: self._call(fs, method, **arguments), writing=True)
 
     def write(self, data: bytes) -> None:
         """Gathered into parts; up to four go at a time."""
@@ -236,7 +236,7 @@ class _S3Draft:
     def publish(self, size: int, compare: Compare | None) -> None:
         """One PUT, whose CRC32 the service compares; or the last part, the end, and a look at the size."""
         if self._upload is None:
-            self._workers.do(self._put)
+            self._workers.do(lambda: self._ask("put_object", Body=bytes(self._buffer)))
         else:
             self._send(bytes(self._buffer))
             self._workers.do(self._complete)
@@ -246,9 +246,6 @@ class _S3Draft:
             raise IntegrityError(self._doing, f"{size} bytes were written and {found} arrived", "run again")
         if compare is not None:
             compare(f"{self._bucket}/{self._key}")
-
-    def _put(self) -> None:
-        self._ask("put_object", Body=bytes(self._buffer))
 
     def _complete(self) -> None:
         tags = [tag for _, tag in sorted(self._tags.items())]
@@ -263,17 +260,10 @@ class _S3Draft:
         """The upload is aborted."""
 
         def abort() -> None:
-            if self._upload is not None:
+            if upload := self._upload:
                 with suppress(Exception):  # the bucket's own rule ends what cannot be ended now
-                    self._calls.once(
-                        self._doing,
-                        lambda fs: fs.call_s3(
-                            "abort_multipart_upload",
-                            Bucket=self._bucket,
-                            Key=self._key,
-                            UploadId=self._upload,
-                        ),
-                    )
+                    ask = partial(self._call, method="abort_multipart_upload", UploadId=upload)
+                    self._calls.once(self._doing, ask)
 
         self._workers.end_with(abort, f"an upload to s3://{self._bucket}/{self._key}")
 

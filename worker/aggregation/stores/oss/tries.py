@@ -1,9 +1,9 @@
 """When a request is tried again, and how long each try may take."""
 
-import random
 import time
 
 from aggregation import stopping
+from aggregation.stores.pauses import pauses
 
 READ_SECONDS = 120.0
 """Seconds without a byte of an answer, at most."""
@@ -34,7 +34,7 @@ class Tries:
         self.seconds = seconds
         self._cleaning = cleaning
         self._began = time.monotonic()
-        self._pause = _BACKOFF_SECONDS
+        self._pauses = pauses(_BACKOFF_SECONDS, _BACKOFF_MAX_SECONDS)
         self._patience = work + min(_QUICK_SECONDS, max(_QUICK_LEAST_SECONDS, seconds / 4))
         self._stopping: float | None = None
 
@@ -54,6 +54,4 @@ class Tries:
 
     def pause(self) -> float:
         """Seconds until the next try: exponential, with jitter."""
-        wait = self._pause * (0.5 + random.random() / 2)  # noqa: S311 - jitter needs no secrecy
-        self._pause = min(2 * self._pause, _BACKOFF_MAX_SECONDS)
-        return wait
+        return next(self._pauses)

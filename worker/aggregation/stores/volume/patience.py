@@ -1,12 +1,12 @@
 """How long the worker waits out what a remote mount says while its service is away."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from aggregation import errnos
 from aggregation.errors import SourceChangedError, UnavailableError
+from aggregation.stores.pauses import pauses
 
 _PAUSES = (0.1, 5.0)
 """Seconds before a mount is asked again: the first pause, doubled up to the longest."""
@@ -71,7 +71,7 @@ class Patience:
     def _pauses(self) -> Iterator[float]:
         """Seconds to wait before each further try, until the timeout has passed since the first call."""
         end = time.monotonic() + self._timeout
-        pause, longest = _PAUSES
-        while (left := end - time.monotonic()) > 0:
-            yield min(pause * (1 - os.urandom(1)[0] / 512), left)
-            pause = min(2 * pause, longest)
+        for pause in pauses(*_PAUSES):
+            if (left := end - time.monotonic()) <= 0:
+                return
+            yield min(pause, left)
