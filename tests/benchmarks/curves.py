@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 INK = "#808890"
 """Grey that reads on white and on black: a picture has no ground of its own."""
 _COLOURS = ("#2f81f7", "#d29922", "#3fb950", "#db61a2")
-_LEFT, _TOP, _WIDTH, _HEIGHT, _LABELS = 60, 10, 440, 330, 220
+_LEFT, _TOP, _WIDTH, _HEIGHT, _LABELS = 60, 10, 440, 330, 240
 """Of the plot; and the width of what is written beside it."""
 _ROW = 15
 

@@ -72,10 +72,12 @@ def process(
         levels.see_that_no_more_are_there(storage, layout, level, files)
     levels.see_that_all_are_there(storage, layout, level, numbers)
     sources = layout.files(level, numbers)
-    if files is not None and not partial and (level > 1 or layout.inputs is None):
-        storage.foresee(sources, files)  # which knows one folder, and how much it holds
+    # What the folder of the sources holds, where they have one and that is known.
+    held = files if not partial and (level > 1 or layout.inputs is None) else None
+    if held is not None:
+        storage.foresee(sources, held)
     target = layout.file(level + 1, number)
-    join = _Join(storage, command, level, number, checksum)
+    join = _Join(storage, command, level, number, checksum, held)
     try:
         written = join(sources, target, advance)
     except MissingInputError as error:
@@ -115,9 +117,10 @@ def merge(
     sources = layout.files(level, range(count))
     if layout.inputs is not None:
         _see_that_it_is_no_input(storage, layout.inputs, output)
-    if not partial and (level > 1 or layout.inputs is None):
-        storage.foresee(sources, count)
-    join = _Join(storage, command, level, 0, checksum)
+    held = count if not partial and (level > 1 or layout.inputs is None) else None
+    if held is not None:
+        storage.foresee(sources, held)
+    join = _Join(storage, command, level, 0, checksum, held)
     try:
         written = join(sources, output, advance)
     except MissingInputError as error:
@@ -194,6 +197,8 @@ class _Join(NamedTuple):
     level: int
     number: int
     checksum: bool
+    held: int | None
+    """Files of the folder of the sources, where it is known."""
 
     def __call__(self, sources: Sequence[str], target: str, advance: Advance | None) -> Written:
         """Make the target; in a pod of Argo, with its progress."""
@@ -205,7 +210,7 @@ class _Join(NamedTuple):
                 nonlocal done
                 if self.command is None:  # whose output may be of any size
                     done += count
-                argo.show(done, lambda: _total_size(self.storage, sources))
+                argo.show(done, lambda: _total_size(self.storage, sources, self.held))
 
         if self.command is None:
             return self.storage.concatenate(sources, target, advance=advance, checksum=self.checksum)
@@ -223,12 +228,17 @@ class _Join(NamedTuple):
         )
 
 
-def _total_size(storage: Storage, names: Sequence[str]) -> int:
-    """Bytes of files of one folder, as far as they are there."""
-    if len(names) < _LIST_FROM or len({os.path.dirname(name) for name in names}) > 1:
-        return sum(entry.size for name in names if (entry := storage.find(name)))
-    sizes = {entry.name: entry.size for entry in storage.entries(os.path.dirname(names[0]))}
-    return sum(sizes.get(os.path.basename(name), 0) for name in names)
+def _total_size(storage: Storage, names: Sequence[str], held: int | None) -> int:
+    """Bytes of files, as far as they are there; estimated by some where only a listing of many more tells it.
+
+    Every pod of a level asks this: a look at all files of the level would be one at their square.
+    """
+    if held is not None and len(names) >= _LIST_FROM and held <= 2 * len(names):
+        sizes = {entry.name: entry.size for entry in storage.entries(os.path.dirname(names[0]))}
+        return sum(sizes.get(os.path.basename(name), 0) for name in names)
+    looked_at = names[:: -(-len(names) // _LIST_FROM)]
+    total = sum(entry.size for name in looked_at if (entry := storage.find(name)))
+    return total * len(names) // len(looked_at)
 
 
 def _random_letter() -> bytes:

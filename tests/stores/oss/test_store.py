@@ -113,6 +113,25 @@ def test_progress_costs_a_listing(oss: Oss, tmp_path: Path) -> None:
     assert oss.place.get("result.txt") == whole
 
 
+def test_progress_of_a_group_looks_at_no_other(oss: Oss, tmp_path: Path) -> None:
+    """Where a level holds far more than a group, some of the group's objects tell the bytes to do."""
+    whole = oss.put(*[os.urandom(30 * KIB)] * 40)
+    for number in range(40, 1200):
+        oss.place.put(LAYOUT.file(1, number), b"x")
+    oss.server.settings.bandwidth = len(whole) / 1.5
+    oss.server.counters.reset()
+    progress = tmp_path / "progress"
+    subprocess.run(
+        command("process.py", 0, 1, "--fan-in", 40, "--files", 1200, "--root", "oss://demo/a/root"),
+        env=environment(**oss.server.environment(), ARGO_PROGRESS_FILE=str(progress)),
+        check=True,
+    )
+    assert progress.read_text().endswith(f"/{len(whole)}\n")
+    assert oss.server.counters.operations["ListObjects"].requests == 0
+    assert oss.server.counters.operations["HeadObject"].requests <= 40 + 16
+    assert oss.place.get("l2/0.txt") == whole
+
+
 def test_server_side_beats_streaming(oss: Oss) -> None:
     """At 50 MB/s the join takes less than a fifth of the time of GET and PUT through the client."""
     whole = oss.put(os.urandom(8 * MIB), os.urandom(8 * MIB))
