@@ -21,15 +21,15 @@ def clean(storage: Storage, layout: Layout, note: bytes = b"") -> None:
         AggregationError: something cannot be removed; the mark stays, so that the next one tries again.
     """
     storage.write(layout.merged_mark, note)
-    _remove(storage, layout)
-    for other in marked(storage, layout):
-        if not _was_begun_anew(storage, other):
-            _remove(storage, other)
-
-
-def _remove(storage: Storage, layout: Layout) -> None:
     storage.remove_tree(layout.run_folder)
-    storage.remove([layout.merged_mark])
+    try:
+        for other in marked(storage, layout):
+            if other.run != layout.run and not _was_begun_anew(storage, other):
+                storage.remove_tree(other.run_folder)
+                storage.remove([other.merged_mark])
+    finally:
+        # The last of all: the next try after a kill learns from the mark that all was done.
+        storage.remove([layout.merged_mark])
 
 
 def marked(storage: Storage, layout: Layout) -> list[Layout]:
