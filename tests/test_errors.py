@@ -1,10 +1,12 @@
 """The table of exit codes: one meaning each, and each errno of a file system has its row."""
 
 import errno
+import subprocess
 
 import pytest
 
 from aggregation import errnos, errors
+from scripts import command, environment
 
 
 def test_codes_are_unique_and_leave_argos_alone() -> None:
@@ -128,3 +130,18 @@ def test_a_mounts_refusal_names_its_key(writing: bool) -> None:
         near = errors.from_os_error(OSError(number, "x"), "joining", "/vol/a", writing=writing)
         assert "the mount's key and its policy" in str(far)
         assert "key" not in str(near)
+
+
+def test_memory_that_runs_out() -> None:
+    """Python's own error for it is code 6 and a line, and no bug."""
+    limited = ["sh", "-c", 'ulimit -v 150000 && exec "$@"', "sh"]
+    outcome = subprocess.run(
+        [*limited, *command("prepare.py", 9_999_999, "--root", "/nowhere")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 6, outcome.stderr
+    assert "memory ran out; raise the pod's memory limit" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1

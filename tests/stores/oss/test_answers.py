@@ -112,6 +112,18 @@ def test_a_success_that_is_none(oss: tuple[Place, OssServer], operation: str, si
     assert place.get("l2/0.txt") == whole
 
 
+@pytest.mark.parametrize(("code", "expected"), [("AccessDenied", 5), ("InternalError", 75)])
+def test_an_error_in_a_200(oss: tuple[Place, OssServer], code: str, expected: int) -> None:
+    """The service begins to answer before it has copied or completed: the error in the document counts."""
+    place, server = oss
+    fill(place)
+    document = f"<Error><Code>{code}</Code></Error>".encode()
+    server.faults.add(Fault("UploadPartCopy", Instead(200, document)))
+    with pytest.raises(AggregationError, match=code) as caught:
+        join(place)
+    assert caught.value.exit_code == expected
+
+
 @pytest.mark.parametrize("false", FALSE_SUCCESSES)
 def test_a_completion_whose_answer_is_hidden(oss: tuple[Place, OssServer], false: str) -> None:
     """Carried out, and never answered as OSS does: a HEAD tells that the object is there, whole and ours."""

@@ -42,7 +42,9 @@ RETRIED_CODES = frozenset(
 
 _MISSING_CODES = frozenset({"NoSuchKey", "SymlinkTargetNotExist"})
 _DENIED_STATUSES = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-_DENIED_CODES = frozenset({"NoSuchBucket", "InvalidAccessKeyId", "InvalidSecurityToken", "InvalidBucketName"})
+_DENIED_CODES = frozenset(
+    {"AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "InvalidSecurityToken", "InvalidBucketName"}
+)
 DENIED = "check the bucket in --root, OSS_ENDPOINT, OSS_REGION, the credentials and what they may do"
 
 _REQUEST_ID = "x-oss-request-id"
