@@ -372,7 +372,7 @@ def test_more_inputs_than_a_command_line_holds(run: Script, root: Path) -> None:
     assert outcome.returncode == 7
     assert "Argument list too long: 6000 inputs" in outcome.stderr
     assert "--fan-in" in outcome.stderr
-    assert "standard input" in outcome.stderr
+    assert "{inputs-file}" in outcome.stderr
     assert run("merge.py", 6000, "--level", 1, "--root", with_long_names, "--command", "cat").returncode == 0
 
 
