@@ -24,7 +24,7 @@ from aggregation.inputs.frames import describe_frames
 @options.option(
     "--inputs",
     "target",
-    type=parameters.ListName(),
+    type=parameters.LIST,
     default=input_list.NAME,
     metavar="NAME",
     help="What the list is called: in the run's folder, or with a '/' a path under the root.",

@@ -91,7 +91,7 @@ LETTERS_MAX = 9_999_999
 @options.command_option
 @options.option(
     "--final-command",
-    type=parameters.MergeCommand(),
+    type=parameters.COMMAND,
     metavar="COMMAND",
     show_default="--command",
     help="Make the result by this program, if another one makes the levels.",

@@ -15,7 +15,7 @@ from aggregation.stores.promise import Settings
 
 from .console import TERMINATION_LOG, console
 from .job import Job
-from .parameters import COUNT, FAN_IN, ListName, MergeCommand, OutputName, Root, RunName, Suffix
+from .parameters import COMMAND, COUNT, FAN_IN, LIST, OUTPUT, ROOT, RUN, SUFFIX
 
 PARALLEL_MAX = 1024
 """Requests at a time: threads and connections for more would not fit into a pod."""
@@ -48,7 +48,7 @@ fan_in_option = option(
 
 output_option = option(
     "--output",
-    type=OutputName(),
+    type=OUTPUT,
     metavar="NAME",
     show_default="result and the suffix",
     help="The result's name under the root.",
@@ -62,7 +62,7 @@ partial_option = option(
 
 command_option = option(
     "--command",
-    type=MergeCommand(),
+    type=COMMAND,
     metavar="COMMAND",
     help="Make the target by this program instead of joining bytes. Quote it as for a shell; it runs without "
     "one. {inputs}, {inputs-file} (a list of them), {output}, {level} and {number} are replaced, {{number}} "
@@ -73,7 +73,7 @@ command_option = option(
 
 inputs_option = option(
     "--inputs",
-    type=ListName(),
+    type=LIST,
     metavar="NAME",
     help="Level 1 is what this list by inputs.py says, in order. In the run's folder, or with a '/' a path.",
 )
@@ -126,20 +126,20 @@ def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:  # n
 _COMMON = (
     option(
         "--root",
-        type=Root(),
+        type=ROOT,
         default=DEFAULT_ROOT,
         help="The directory, or the URL (oss://BUCKET/PREFIX), that holds the levels and the result.",
     ),
     option(
         "--suffix",
-        type=Suffix(),
+        type=SUFFIX,
         default=Layout().suffix,
         metavar="SUFFIX",
         help="How the name of each file ends: .mp4, .osm.pbf, .json.",
     ),
     option(
         "--run",
-        type=RunName(),
+        type=RUN,
         metavar="NAME",
         help="Keep level 2 and above in runs/NAME, where no other run is: letters, digits, '.', '_', '-'.",
     ),

@@ -1,12 +1,12 @@
 """What an option's or an argument's text may be: each kind of value is checked and converted once, here."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from aggregation import location
 from aggregation.layout import MAX_DIGITS, Layout, is_ours, run_name
-from aggregation.location import Location
 
 SUFFIX_MAX = 32
 """Characters of a suffix, so that a temporary's name fits."""
@@ -36,96 +36,67 @@ class Number(click.ParamType[Any]):
         return int(text)
 
 
-class Root(click.ParamType[Any]):
-    """A root, parsed once."""
+class Converted(click.ParamType[Any]):
+    """A text that a function checks and converts; its ValueError says what is wrong, and `end` ends that."""
 
-    name = "root"
+    def __init__(self, name: str, convert: Callable[[str], object], end: str = ".") -> None:
+        self.name = name
+        self._convert = convert
+        self._end = end
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
-        """See location.parse."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check once, at the border."""
+        if not isinstance(value, str):
+            return value
         try:
-            return value if isinstance(value, Location) else location.parse(str(value))
+            return self._convert(value)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(f"{error}{self._end}", param, ctx)
 
 
-class Suffix(click.ParamType[Any]):
-    """The end of each file's name."""
-
-    name = "suffix"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what would make a number ambiguous or leave the folder."""
-        text = str(value)
-        if not text.startswith(".") or "/" in text or "\0" in text or len(text) > SUFFIX_MAX:
-            self.fail(f"{text!r} does not begin with '.', has a '/', or is too long.", param, ctx)
-        return text
+def _suffix(text: str) -> str:
+    """Refuse what would make a number ambiguous or leave the folder."""
+    if not text.startswith(".") or "/" in text or "\0" in text or len(text) > SUFFIX_MAX:
+        raise ValueError(f"{text!r} does not begin with '.', has a '/', or is too long")
+    return text
 
 
-class RunName(click.ParamType[Any]):
-    """The name of a run."""
+def _command(text: str) -> tuple[str, ...]:
+    """See command.parse."""
+    from aggregation.commands.command import parse  # noqa: PLC0415 - for commands only
 
-    name = "run"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """See layout.run_name."""
-        try:
-            return run_name(str(value))
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{error}: {text}") from error
 
 
-class MergeCommand(click.ParamType[Any]):
-    """A merge command, parsed once."""
-
-    name = "command"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """See command.parse."""
-        from aggregation.commands.command import parse  # noqa: PLC0415 - for commands only
-
-        try:
-            return value if isinstance(value, tuple) else parse(str(value))
-        except ValueError as error:
-            self.fail(f"{error}: {value}", param, ctx)
+def _output_name(text: str) -> str:
+    """Refuse what leaves the root, and what could replace an input or a journal."""
+    parts = text.split("/")
+    if "\0" in text or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"{text!r} is not a name under the root: leave out '/' at its ends, '.' and '..'")
+    if len(parts) > 1 and Layout().level(parts[0]) is not None:
+        raise ValueError(f"{text!r} is in a level's folder, where inputs are")
+    if is_ours(text):
+        raise ValueError(f"{text!r} is a name that the worker itself uses: take another")
+    return text
 
 
-class OutputName(click.ParamType[Any]):
-    """A file name under the root, which is not one of the worker's own."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what leaves the root, and what could replace an input or a journal."""
-        text = str(value)
-        parts = text.split("/")
-        if "\0" in text or any(part in ("", ".", "..") for part in parts):
-            self.fail(
-                f"{text!r} is not a name under the root: leave out '/' at its ends, '.' and '..'.", param, ctx
-            )
-        if len(parts) > 1 and Layout().level(parts[0]) is not None:
-            self.fail(f"{text!r} is in a level's folder, where inputs are.", param, ctx)
-        if is_ours(text):
-            self.fail(f"{text!r} is a name that the worker itself uses: take another.", param, ctx)
-        return text
+def _list_name(text: str) -> str:
+    """Refuse what names no file; the name may be a path from `/` on."""
+    parts = text.removeprefix("/").split("/")
+    if "\0" in text or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"{text!r} names no file: leave out '/' at its end, '.' and '..'")
+    return text
 
 
-class ListName(click.ParamType[Any]):
-    """The name of a list of inputs, which may be a path from `/` on."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what names no file."""
-        text = str(value)
-        parts = text.removeprefix("/").split("/")
-        if "\0" in text or any(part in ("", ".", "..") for part in parts):
-            self.fail(f"{text!r} names no file: leave out '/' at its end, '.' and '..'.", param, ctx)
-        return text
-
-
+ROOT = Converted("root", location.parse, end="")
+SUFFIX = Converted("suffix", _suffix)
+RUN = Converted("run", run_name)
+COMMAND = Converted("command", _command, end="")
+OUTPUT = Converted("name", _output_name)
+LIST = Converted("name", _list_name)
 NUMBER = Number()
 COUNT = Number(least=1)
 FAN_IN = Number(least=2)

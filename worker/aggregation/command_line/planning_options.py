@@ -2,33 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
-
-import click
 
 from aggregation.inputs.frames import NamePattern, parse_frames
 from aggregation.inputs.gaps import FAIL, Bound
 from aggregation.wildcards import Pattern
 
 from .options import option
+from .parameters import Converted
 from .planning import Wanted
-
-
-class _Converted(click.ParamType[Any]):
-    """A text that a function checks and converts; its ValueError says what is wrong."""
-
-    def __init__(self, name: str, convert: Callable[[str], object]) -> None:
-        self.name = name
-        self._convert = convert
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Check once, at the border."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._convert(value)
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
 
 
 def _file_name(text: str) -> str:
@@ -48,26 +29,26 @@ def _check(text: str) -> tuple[str, ...]:
 _OPTIONS = (
     option(
         "--glob",
-        type=_Converted("pattern", Pattern),
+        type=Converted("pattern", Pattern),
         metavar="PATTERN",
         help="The inputs are the files whose names match, 2 before 10: 'shot7_*.exr', '*/*/*.png'.",
     ),
     option(
         "--frames",
-        type=_Converted("frames", parse_frames),
+        type=Converted("frames", parse_frames),
         metavar="RANGES",
         help="The inputs are those with these numbers: 1-240, 1-240x2, 1-100,150-200.",
     ),
     option(
         "--name",
-        type=_Converted("name", NamePattern),
+        type=Converted("name", NamePattern),
         metavar="NAME",
         show_default="l1/{number} and the suffix",
         help="The name of a frame: 'shot7_{number:04}.exr', or {number} without zeros before it.",
     ),
     option(
         "--expected",
-        type=_Converted("name", _file_name),
+        type=Converted("name", _file_name),
         metavar="NAME",
         help="The inputs are what this file names, one a line. In the run's folder, or with a '/' a path.",
     ),
@@ -80,7 +61,7 @@ _OPTIONS = (
     ),
     option(
         "--missing",
-        type=_Converted("policy", _file_name),
+        type=Converted("policy", _file_name),
         default=FAIL,
         metavar="POLICY",
         help="What is done about inputs that are not there: fail, skip, or the name of a placeholder.",
@@ -88,14 +69,14 @@ _OPTIONS = (
     option(
         "--at-most-missing",
         "bound",
-        type=_Converted("bound", Bound.parse),
+        type=Converted("bound", Bound.parse),
         metavar="N|P%",
         show_default="all but one",
         help="With more gaps than so many, or than this share of the inputs, there is no list.",
     ),
     option(
         "--check",
-        type=_Converted("command", _check),
+        type=Converted("command", _check),
         metavar="COMMAND",
         help="Count a file that this program refuses as missing: 'gdalinfo {input}'. Quoted as for a shell, "
         "but run without one.",
