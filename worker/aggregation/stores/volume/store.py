@@ -76,7 +76,7 @@ class VolumeStorage:
             if found is None:
                 with suppress(OSError):  # removed meanwhile
                     # A link to nowhere is not absent.
-                    return self._entry(name, os.lstat(self.path(file)))._replace(size=0)
+                    return self._volume.entry(name, os.lstat(self.path(file)))._replace(size=0)
             return found
 
         return [entry for entry in self._volume.each(look_up, self.names(folder)) if entry]
@@ -97,13 +97,7 @@ class VolumeStorage:
                 self._volume.check_presence(doing, error)
                 return None  # or a link to nowhere: nothing that can be joined
             raise self._error(error, doing, name) from error
-        return self._entry(os.path.basename(name), status)
-
-    def _entry(self, name: str, status: os.stat_result) -> Entry:
-        identity = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
-        if not self._volume.is_remote():  # whose mount makes the number up, and another one each time
-            identity += f"-{status.st_ino}"
-        return Entry(name, status.st_size, status.st_mtime, identity)
+        return self._volume.entry(os.path.basename(name), status)
 
     def _error(self, error: OSError, doing: str, name: str) -> AggregationError:
         return self._volume.error(error, doing, self.path(name), writing=False, opening=True)

@@ -14,7 +14,7 @@ from aggregation.errors import (
     from_os_error,
     printable,
 )
-from aggregation.stores.promise import Settings
+from aggregation.stores.promise import Entry, Settings
 
 from . import mounts
 from .patience import Patience
@@ -86,6 +86,13 @@ class Volume:
         if held >= 0:
             with suppress(OSError):  # a mount may have gone
                 os.close(held)
+
+    def entry(self, name: str, status: os.stat_result) -> Entry:
+        """What a look at a file tells of it."""
+        identity = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
+        if not self.is_remote():  # whose mount makes the number up, and another one each time
+            identity += f"-{status.st_ino}"
+        return Entry(name, status.st_size, status.st_mtime, identity)
 
     def keeps_modes(self) -> bool:
         """Whether to change files' modes and owners; on FUSE that is a request, or nothing."""
