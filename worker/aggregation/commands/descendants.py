@@ -28,6 +28,9 @@ _ROUNDS = 100
 _lock = threading.Lock()
 _commands: set[int] = set()
 """Processes that a Popen waits for: nobody else may reap them."""
+_begun: dict[int, int] = {}
+"""When each command was started, by the session that it leads. What is older is not its own: a driver that
+serves the volume may have the command's files open."""
 
 
 class Process(NamedTuple):
@@ -38,6 +41,8 @@ class Process(NamedTuple):
     state: str
     parent: int
     session: int
+    started: int
+    """In clock ticks since the machine was started."""
 
     @property
     def runs(self) -> bool:
@@ -67,6 +72,8 @@ def start(arguments: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]"
     with _lock, limits.as_found():
         process = subprocess.Popen(arguments, start_new_session=True, **options)
         _commands.add(process.pid)
+    begun = _look_at(process.pid)
+    _begun[process.pid] = begun.started if begun else 0
     return process
 
 
@@ -95,6 +102,7 @@ def left_by(session: int, folder: str, pipe: int | None = None) -> list[Process]
             process
             for process in family
             if process.runs
+            and process.started >= _begun.get(session, 0)
             and (
                 process.session == session
                 or ((_all_are_listed() or process.parent == ours) and _knows(process.pid, marks))
@@ -149,8 +157,9 @@ def _look_at(pid: int) -> Process | None:
             before, _, after = file.read().rpartition(")")
     except OSError:
         return None
-    state, parent, _, session = after.split()[:4]
-    return Process(pid, before.partition("(")[2], state, int(parent), int(session))
+    fields = after.split()
+    state, parent, session, started = fields[0], int(fields[1]), int(fields[3]), int(fields[19])
+    return Process(pid, before.partition("(")[2], state, parent, session, started)
 
 
 def _reap(family: list[Process]) -> bool:
