@@ -72,7 +72,7 @@ def test_a_push_to_nowhere(tmp_path: Path) -> None:
 
 def test_the_demo_ends_with_what_to_try_next(tmp_path: Path) -> None:
     """The commands that it names run as they stand, one after the other; its targets and pages are there."""
-    programs = Path(sys.executable).parent
+    programs = os.path.relpath(Path(sys.executable).parent, REPOSITORY)  # whose own path may have a space
     shown = subprocess.run(
         ["make", "--old-file", ".venv/run", "demo", f"BIN={programs}"],
         cwd=REPOSITORY,
