@@ -67,7 +67,10 @@ class Oss(NamedTuple):
 @pytest.fixture
 def oss(tmp_path: Path) -> Iterator[Oss]:
     """A server, an empty bucket, and a store that tries for a second."""
-    with oss_place(tmp_path, Settings(timeout=1.0, parallel=8, max_parts=10)) as (place, server):
+    with oss_place(tmp_path, Settings(timeout=1.0, parallel=8, parallel_small=8, max_parts=10)) as (
+        place,
+        server,
+    ):
         yield Oss(place, server)
 
 
