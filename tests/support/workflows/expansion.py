@@ -7,7 +7,7 @@ Argo: an argument that is not declared, an input that nothing reads, a loop over
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 import yaml
 
 from workflows import expressions, parameters
+from workflows.patches import NONE, patched
 
 Manifest = dict[str, Any]
 DEPTH = 100
@@ -54,6 +55,10 @@ class Pod:
     image: str
     outputs: tuple[OutputFile, ...]
     container: Mapping[str, Any] = field(compare=False, repr=False)
+    volumes: Mapping[str, Any] = field(compare=False, repr=False)
+    """Those that it has, by name: its template's, else the workflow's."""
+    spec: Mapping[str, Any] = field(compare=False, repr=False)
+    """What else of the pod's own is said, by its template or else by the workflow."""
     retry: Mapping[str, Any] | None = field(compare=False, repr=False)
 
 
@@ -168,6 +173,18 @@ def tags(value: Any) -> list[str]:
 
 _TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _KINDS = ("container", "steps", "dag")
+_OF_A_POD = (
+    "securityContext",
+    "nodeSelector",
+    "tolerations",
+    "priorityClassName",
+    "serviceAccountName",
+    "metadata",
+)
+"""What a template says of its pods, and else the workflow."""
+
+Stages = Generator[Stage, None, Mapping[str, str]]
+"""Stages, and in the end the outputs of the template that they are of; none if nobody wants them."""
 
 
 class _Own(NamedTuple):
@@ -254,6 +271,7 @@ class _Expansion:
         self._library = library
         self._run = run
         self._templates: dict[tuple[int, str], tuple[Manifest, dict[str, Manifest]]] = {}
+        self._said: dict[int, Manifest] = {}
         declared = _unique(spec.get("arguments", {}).get("parameters", []), "workflow parameter")
         everything = tags([spec, *(document["spec"] for document in library if "spec" in document)])
         for each in declared:
@@ -261,22 +279,30 @@ class _Expansion:
                 raise ManifestError(f"nothing reads the workflow parameter {each!r}")
         values = parameters.resolve(list(declared.values()), given, library)
         self._globals = _Scope({"workflow.name": name}).plus("workflow.parameters", values)
-        self._volumes = _unique(spec.get("volumes", []), "volume").keys()
+        self._volumes = _unique(spec.get("volumes", []), "volume")
         self._globals.fill({key: value for key, value in spec.items() if key != "templates"})
 
     def template(
-        self, owner: _Own, name: str, arguments: Mapping[str, str], step: str, depth: int
-    ) -> Iterator[Stage]:
-        """The stages of a template called with arguments."""
+        self,
+        owner: _Own,
+        name: str,
+        arguments: Mapping[str, str],
+        step: str,
+        depth: int,
+        *,
+        wanted: bool = False,
+    ) -> Stages:
+        """The stages of a template called with arguments, and its outputs if they are wanted."""
         if depth > DEPTH:
             raise ManifestError(f"more than {DEPTH} nested calls, the last of template {name!r}")
         template, scope = self._called(owner, name, arguments)
         if "container" in template:
-            yield Stage((self._pod(template, scope, step),))
-        elif "steps" in template:
-            yield from self._groups(owner, template, template["steps"], scope, depth)
-        else:
-            yield from self._groups(owner, template, _waves(template["dag"]["tasks"]), scope, depth)
+            pod = self._pod(template, scope, step)
+            yield Stage((pod,))
+            return self._outputs_of(pod) if wanted else {}
+        groups = template["steps"] if "steps" in template else _waves(template["dag"]["tasks"])
+        scope = yield from self._groups(owner, template, groups, scope, depth, wanted=wanted)
+        return _declared_outputs(template, scope) if wanted else {}
 
     def _called(self, owner: _Own, name: str, arguments: Mapping[str, str]) -> tuple[Manifest, _Scope]:
         template, declared = self._checked(owner, name)
@@ -284,7 +310,8 @@ class _Expansion:
             raise ManifestError(f"template {name!r} declares no input {sorted(unknown)}")
         inputs = {}
         for key, declaration in declared.items():
-            default = self._globals.fill(declaration.get("value", declaration.get("default")))
+            declaration = declaration if "valueFrom" in declaration else _with_value(declaration)
+            default = self._globals.fill(parameters.default(declaration, self._library))
             inputs[key] = parameters.as_text(arguments.get(key, default), key)
         return template, self._globals.plus("inputs.parameters", inputs)
 
@@ -301,6 +328,7 @@ class _Expansion:
             template = merge(applicable, template)
             declared = _unique(template.get("inputs", {}).get("parameters", []), f"input of {name}")
             body = tags({part: value for part, value in template.items() if part != "inputs"})
+            body += _expressions(template)
             for each in declared:
                 if not _is_read(body, f"inputs.parameters.{each}", f"inputs.parameters['{each}']"):
                     raise ManifestError(f"template {name!r} never reads its input {each!r}")
@@ -308,34 +336,73 @@ class _Expansion:
         return self._templates[key]
 
     def _groups(
-        self, owner: _Own, template: Manifest, groups: list[list[Manifest]], scope: _Scope, depth: int
-    ) -> Iterator[Stage]:
+        self,
+        owner: _Own,
+        template: Manifest,
+        groups: list[list[Manifest]],
+        scope: _Scope,
+        depth: int,
+        *,
+        wanted: bool,
+    ) -> Generator[Stage, None, _Scope]:
+        """The stages of groups of steps, and what is known after them of the steps that somebody reads."""
         _unique([step for group in groups for step in group], f"step of {template['name']}")
+        kind = "steps" if "steps" in template else "tasks"
+        read = tags({part: value for part, value in template.items() if part != "outputs"})
+        if wanted:
+            read += [*tags(template["outputs"]), *_expressions(template)]
         for group in groups:
             calls, skipped = [], []
             for step in group:
                 chosen = list(self._calls(owner, step, scope))
                 calls.extend(chosen)
                 skipped.extend([] if chosen else [step["name"]])
-            nested = [
-                call for call in calls if "container" not in self._checked(call.owner, call.template)[0]
-            ]
+            for name in skipped:
+                scope = scope.plus(f"{kind}.{name}", {"status": "Skipped"})
+            pods: list[Pod] = []
+            nested = [call for call in calls if "container" not in self._template_of(call)]
             if nested and len(calls) > 1:
                 raise ManifestError(
                     f"{nested[0].step}: a nested template beside other steps is not understood"
                 )
+            outputs: dict[str, Mapping[str, str]] = {}
             if nested:
-                call = nested[0]
+                (call,) = nested
                 if skipped:
                     yield Stage((), tuple(skipped))
-                yield from self.template(call.owner, call.template, call.arguments, call.step, depth + 1)
-                continue
-            pods = tuple(
-                self._pod(*self._called(call.owner, call.template, call.arguments), call.step)
-                for call in calls
-            )
-            yield Stage(pods, tuple(skipped))
-            scope = self._with_outputs(template, pods, scope)
+                asked = _is_asked(read, kind, call.step)
+                outputs[call.step] = yield from self.template(
+                    call.owner, call.template, call.arguments, call.step, depth + 1, wanted=asked
+                )
+            else:
+                for call in calls:
+                    pods.append(
+                        self._pod(*self._called(call.owner, call.template, call.arguments), call.step)
+                    )
+                yield Stage(tuple(pods), tuple(skipped))
+                for step in dict.fromkeys(pod.step for pod in pods):
+                    if _is_asked(read, kind, step):
+                        (pod, *more) = [pod for pod in pods if pod.step == step]
+                        if more:
+                            raise ManifestError(f"the outputs of step {step!r} are read, and it is a loop")
+                        outputs[step] = self._outputs_of(pod)
+            for call in calls:
+                scope = scope.plus(f"{kind}.{call.step}", {"status": "Succeeded"})
+            for step, values in outputs.items():
+                scope = scope.plus(f"{kind}.{step}.outputs", values)
+        return scope
+
+    def _template_of(self, call: _Call) -> Manifest:
+        return self._checked(call.owner, call.template)[0]
+
+    def _outputs_of(self, pod: Pod) -> Mapping[str, str]:
+        if self._run is None:
+            raise ManifestError(f"the outputs of step {pod.step!r} are read, and nothing runs it")
+        outputs = self._run(pod)
+        return {
+            "result": outputs.result,
+            **{f"parameters.{name}": value for name, value in outputs.parameters.items()},
+        }
 
     def _calls(self, owner: _Own, step: Manifest, scope: _Scope) -> Iterator[_Call]:
         known = {"name", "template", "templateRef", "arguments", "when", "dependencies", "depends"}
@@ -367,15 +434,28 @@ class _Expansion:
             yield _Call(step["name"], target, cast("str", name), values)
 
     def _pod(self, template: Manifest, scope: _Scope, step: str) -> Pod:
-        container = scope.fill(template["container"])
+        own = _unique(scope.fill(template.get("volumes", [])), f"volume of {template['name']}")
+        container, volumes, rest = patched(
+            scope.fill(template["container"]),
+            {**self._volumes, **own} if own else self._volumes,
+            scope.fill(template.get("podSpecPatch", NONE)),
+        )
         variables = _unique(container.get("env", []), f"variable of {template['name']}")
         mounts = [(mount["mountPath"], mount["name"]) for mount in container.get("volumeMounts", [])]
-        if unknown := {volume for _, volume in mounts} - self._volumes:
+        if unknown := {volume for _, volume in mounts} - volumes.keys():
             raise ManifestError(f"template {template['name']!r} mounts unknown volumes {sorted(unknown)}")
         if not container.get("command"):
             raise ManifestError(
                 f"template {template['name']!r} has no command: Argo would ask a registry for it"
             )
+        said = self._said.setdefault(
+            id(template),
+            {
+                key: template.get(key, self._spec.get(key))
+                for key in _OF_A_POD
+                if key in template or key in self._spec
+            },
+        )
         secrets = []
         for name, variable in variables.items():
             if source := variable.get("valueFrom"):
@@ -394,23 +474,39 @@ class _Expansion:
                 for output in template.get("outputs", {}).get("parameters", [])
             ),
             container=container,
+            volumes=volumes,
+            spec=merge(said, rest) if rest else said,
             retry=template.get("retryStrategy"),
         )
 
-    def _with_outputs(self, template: Manifest, pods: tuple[Pod, ...], scope: _Scope) -> _Scope:
-        read = tags(template)
-        for step in dict.fromkeys(pod.step for pod in pods):
-            if not _is_read(read, f"steps.{step}.outputs", f"steps['{step}'].outputs"):
-                continue
-            same = [pod for pod in pods if pod.step == step]
-            if self._run is None or len(same) > 1:
-                raise ManifestError(
-                    f"the outputs of step {step!r} are read, and it is a loop or nothing runs it"
-                )
-            outputs = self._run(same[0])
-            scope = scope.plus(f"steps.{step}.outputs", {"result": outputs.result})
-            scope = scope.plus(f"steps.{step}.outputs.parameters", outputs.parameters)
-        return scope
+
+def _with_value(declaration: Manifest) -> Manifest:
+    return {"name": declaration["name"], "value": declaration.get("value", declaration.get("default"))}
+
+
+def _declared_outputs(template: Manifest, scope: _Scope) -> Mapping[str, str]:
+    """The output parameters of a template of steps, from those of its steps."""
+    outputs = {}
+    for output in template.get("outputs", {}).get("parameters", []):
+        source = output["valueFrom"]
+        if source.keys() == {"parameter"}:
+            value = scope.fill(source["parameter"])
+        elif source.keys() == {"expression"}:
+            value = scope.fill("{{=" + source["expression"] + "}}")
+        else:
+            raise ManifestError(f"the output {output['name']!r} comes from {sorted(source)}")
+        outputs[f"parameters.{output['name']}"] = value
+    return outputs
+
+
+def _expressions(template: Manifest) -> list[str]:
+    """What the outputs of a template read."""
+    declared = template.get("outputs", {}).get("parameters", [])
+    return [output["valueFrom"]["expression"] for output in declared if "expression" in output["valueFrom"]]
+
+
+def _is_asked(texts: list[str], kind: str, step: str) -> bool:
+    return _is_read(texts, f"{kind}.{step}.outputs", f"{kind}['{step}'].outputs")
 
 
 def _items(step: Manifest, scope: _Scope) -> list[Any]:
