@@ -43,7 +43,7 @@ def test_bytes_are_bytes(behind: Path, run: Script) -> None:
 
 
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize("slow", [0.01], indirect=True, ids=["10 ms"])
+@pytest.mark.parametrize("slow", [0.04], indirect=True, ids=["40 ms"])
 @pytest.mark.parametrize("size", [1, SMALL + 1])
 def test_many_files_are_begun_side_by_side(behind: Path, root: Path, size: int) -> None:
     """Sixteen at a time take less than a third of the time of one at a time, in the same minute.
