@@ -124,6 +124,29 @@ def test_an_agent_that_was_woken_is_left_alone(run: Script, root: Path, tmp_path
     assert (root / "l2/0.txt").read_bytes() == b"ab"
 
 
+def test_what_is_older_than_the_command_is_left_alone(root: Path, tmp_path: Path) -> None:
+    """A child of the worker's that works in the command's folder, as a driver that serves the volume does."""
+    write_level(root, 1, [b"a", b"b"])
+    works = (
+        "import glob, os, sys, time\n"
+        "while not (found := glob.glob(sys.argv[1])): time.sleep(0.01)\n"
+        "os.chdir(found[0])\n"
+        "open(sys.argv[2], 'w').write(str(os.getpid()))\n"
+        "time.sleep(30)"
+    )
+    there = tmp_path / "there"
+    driver = shlex.join([sys.executable, "-S", "-c", works, f"{root}/l2/.0.txt.*", str(there)])
+    waits = shell(f"until [ -s {there} ]; do sleep 0.01; done; cat")
+    line = shlex.join(command("process.py", 0, 1, "--root", root, "--command", waits))
+    line = f"{driver} > /dev/null 2>&1 & sleep 0.1; exec {line}"
+    done = finished(["bash", "-c", line], env=environment())
+    assert (done.returncode, done.stderr) == (0, "")
+    pid = int(there.read_text())
+    assert runs(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert (root / "l2/0.txt").read_bytes() == b"ab"
+
+
 def test_what_a_command_left_is_reaped(root: Path) -> None:
     """The worker keeps no zombie of what commands orphaned: those before, and one that still runs."""
     write_level(root, 1, [b"x"] * 8)

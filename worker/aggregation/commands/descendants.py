@@ -5,7 +5,8 @@ by nature. So all that a command has started stays among the worker's descendant
 it moved to. What belongs to a command is what is still in its session, which a shell's background jobs and
 process substitutions are, and what left the session and yet knows the command's folder: it has a file there
 open, works there, or has it among its arguments or variables. A daemon that the command merely woke up (an
-agent that keeps keys) is left alone.
+agent that keeps keys) is left alone, and so is what is older than the command: a driver that serves the
+volume has the command's files open.
 """
 
 import ctypes
@@ -26,11 +27,8 @@ _ROUNDS = 100
 """Looks at a family whose members keep ending, which hands their children on."""
 
 _lock = threading.Lock()
-_commands: set[int] = set()
-"""Processes that a Popen waits for: nobody else may reap them."""
-_begun: dict[int, int] = {}
-"""When each command was started, by the session that it leads. What is older is not its own: a driver that
-serves the volume may have the command's files open."""
+_commands: dict[int, int] = {}
+"""Processes that a Popen waits for, and when they were started: nobody else may reap them."""
 
 
 class Process(NamedTuple):
@@ -71,16 +69,15 @@ def start(arguments: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]"
     _all_are_listed()
     with _lock, limits.as_found():
         process = subprocess.Popen(arguments, start_new_session=True, **options)
-        _commands.add(process.pid)
-    begun = _look_at(process.pid)
-    _begun[process.pid] = begun.started if begun else 0
+        begun = _look_at(process.pid)
+        _commands[process.pid] = begun.started if begun else 0
     return process
 
 
 def forget(process: "subprocess.Popen[bytes]") -> None:
     """Say that the Popen has reaped its process."""
     if process.returncode is not None:
-        _commands.discard(process.pid)
+        _commands.pop(process.pid, None)
 
 
 def left_by(session: int, folder: str, pipe: int | None = None) -> list[Process]:
@@ -102,7 +99,7 @@ def left_by(session: int, folder: str, pipe: int | None = None) -> list[Process]
             process
             for process in family
             if process.runs
-            and process.started >= _begun.get(session, 0)
+            and process.started >= _commands.get(session, 0)
             and (
                 process.session == session
                 or ((_all_are_listed() or process.parent == ours) and _knows(process.pid, marks))
