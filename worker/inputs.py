@@ -9,6 +9,7 @@ from aggregation.command_line.planning import Wanted, said
 from aggregation.command_line.planning_options import planning_options
 from aggregation.inputs import input_list, planning
 from aggregation.inputs.frames import describe_frames
+from aggregation.layout import INPUTS
 
 
 @options.command(
@@ -25,7 +26,7 @@ from aggregation.inputs.frames import describe_frames
     "--inputs",
     "target",
     type=parameters.LIST,
-    default=input_list.NAME,
+    default=INPUTS,
     metavar="NAME",
     help="What the list is called: in the run's folder, or with a '/' a path under the root.",
 )

@@ -11,12 +11,12 @@ import slow_mount
 from aggregation import steps
 from aggregation.commands.command import Command, parse
 from aggregation.errors import ConfigurationError, MissingInputError, WrongUsageError
-from aggregation.inputs import account, input_list, planning
+from aggregation.inputs import input_list, planning
 from aggregation.inputs.frames import NamePattern, parse_frames
 from aggregation.inputs.gaps import SKIP, Bound, parse_account
 from aggregation.inputs.given import GivenInputs
 from aggregation.inputs.planning import Plan, Request
-from aggregation.layout import Layout
+from aggregation.layout import INPUTS, Layout, account_beside
 from places import PLACES, Place, local, oss_place
 
 LAYOUT = Layout(run="r")
@@ -58,13 +58,13 @@ def put(place: Place, names: list[str]) -> bytes:
 def planned(place: Place, request: Request, layout: Layout = LAYOUT) -> Plan:
     """The list, written into the run's folder."""
     plan = planning.plan(place.storage, layout, request, output=OUTPUT)
-    planning.write(place.storage, input_list.path_of(layout, input_list.NAME), plan)
+    planning.write(place.storage, input_list.path_of(layout, INPUTS), plan)
     return plan
 
 
 def joined(place: Place, layout: Layout = LAYOUT) -> bytes | None:
     """The result of the list that was written, by pairs and a merge."""
-    given = GivenInputs.read(place.storage, layout, input_list.NAME)
+    given = GivenInputs.read(place.storage, layout, INPUTS)
     tree = layout._replace(inputs=given.inputs.names)
     width = -(-len(given.inputs.names) // 2)
     for number in range(width):
@@ -85,7 +85,7 @@ def test_any_names_are_joined_in_their_order(place: Place, kind: str) -> None:
     put(place, ["other.jpg", "frames/.hidden.png", "runs/old/l2/0.png", "runs/old/1.las", "l2/1.las"])
     assert list(planned(place, Request("", glob=pattern)).inputs.names) == names
     assert joined(place) == whole
-    assert place.get(account.beside(OUTPUT)) is None
+    assert place.get(account_beside(OUTPUT)) is None
 
 
 def test_frames_and_their_gaps(place: Place) -> None:
@@ -106,7 +106,7 @@ def test_frames_and_their_gaps(place: Place) -> None:
     assert plan.gaps is not None
     assert list(plan.gaps.numbers) == [3, 17, 18, 19]
     assert joined(place) == whole
-    beside = place.get(account.beside(OUTPUT))
+    beside = place.get(account_beside(OUTPUT))
     assert beside is not None
     assert beside == place.get("runs/r/missing.json")
     assert parse_account(beside) == (4, plan.inputs.digest())
@@ -193,12 +193,26 @@ def test_a_result_is_no_input(place: Place) -> None:
     layout = Layout()
     for _ in range(2):
         assert list(planned(place, Request("", glob="*"), layout).inputs.names) == names
-        given = GivenInputs.read(place.storage, layout, input_list.NAME)
+        given = GivenInputs.read(place.storage, layout, INPUTS)
         tree = layout._replace(inputs=given.inputs.names)
         steps.merge(place.storage, tree, 2, level=1, output=OUTPUT)
         assert place.get(OUTPUT) == whole
         with pytest.raises(WrongUsageError, match="one of them"):
             steps.merge(place.storage, tree, 2, level=1, output="1.txt")
+
+
+def test_a_result_does_not_replace_its_list(place: Place) -> None:
+    """A step that runs again needs it."""
+    put(place, ["1.txt", "2.txt"])
+    planned(place, Request("", glob="*"), Layout())
+    before = place.get(INPUTS)
+    given = GivenInputs.read(place.storage, Layout(), INPUTS)
+    with (
+        pytest.raises(WrongUsageError, match="would replace their list"),
+        given.accounted(place.storage, INPUTS),
+    ):
+        place.put(INPUTS, b"the result")
+    assert place.get(INPUTS) == before
 
 
 def test_other_files_are_not_overwritten(place: Place) -> None:
@@ -212,10 +226,10 @@ def test_other_files_are_not_overwritten(place: Place) -> None:
         assert place.get(f"runs/r/{name}") == b"mine"
         place.storage.remove([f"runs/r/{name}"])
     planned(place, request)
-    place.put(account.beside(OUTPUT), b"mine")
+    place.put(account_beside(OUTPUT), b"mine")
     with pytest.raises(ConfigurationError, match="no account"):
         joined(place)
-    assert (place.get(account.beside(OUTPUT)), place.get(OUTPUT)) == (b"mine", None)
+    assert (place.get(account_beside(OUTPUT)), place.get(OUTPUT)) == (b"mine", None)
 
 
 def test_a_merge_that_fails_leaves_result_and_account_as_they_were(place: Place) -> None:
@@ -223,13 +237,13 @@ def test_a_merge_that_fails_leaves_result_and_account_as_they_were(place: Place)
     put(place, ["f/1.exr", "f/3.exr"])
     request = Request("", numbers=(1, 2, 3), pattern=NamePattern("f/{number}.exr"), policy=SKIP)
     planned(place, request)
-    given = GivenInputs.read(place.storage, LAYOUT, input_list.NAME)
+    given = GivenInputs.read(place.storage, LAYOUT, INPUTS)
     tree = LAYOUT._replace(inputs=given.inputs.names)
     place.storage.remove(["f/3.exr"])
     place.put(OUTPUT, b"old")
     with pytest.raises(MissingInputError), given.accounted(place.storage, OUTPUT):
         steps.merge(place.storage, tree, 2, level=1, output=OUTPUT)
-    assert (place.get(OUTPUT), place.get(account.beside(OUTPUT))) == (b"old", None)
+    assert (place.get(OUTPUT), place.get(account_beside(OUTPUT))) == (b"old", None)
 
 
 def test_an_account_of_another_list_is_refused(place: Place) -> None:
@@ -252,7 +266,7 @@ def test_two_inputs_of_one_name_reach_a_command(place: Place, tmp_path: Path) ->
     """Tiles of one group may be called alike: the command gets each of them."""
     whole = put(place, ["1/0.png", "2/0.png", "2/1.png"])
     planned(place, Request("", glob="*/*.png"))
-    given = GivenInputs.read(place.storage, LAYOUT, input_list.NAME)
+    given = GivenInputs.read(place.storage, LAYOUT, INPUTS)
     tree = LAYOUT._replace(inputs=given.inputs.names)
     command = Command(parse("cat {inputs}"), scratch=str(tmp_path))
     steps.process(place.storage, tree, 0, 1, fan_in=3, command=command)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from aggregation.stores.promise import Storage
 
 from .errors import AggregationError, MissingInputError, printable
-from .layout import Layout, is_ours
+from .layout import ACCOUNT, INPUTS, Layout, account_beside, is_ours
 from .wildcards import escape
 
 _NUMBERED = re.compile(r"(0|[1-9][0-9]*)(\.[^/]+)")
@@ -56,7 +56,7 @@ def others(storage: Storage, layout: Layout) -> str:
 
 def explained(storage: Storage, layout: Layout, level: int, error: MissingInputError) -> MissingInputError:
     """The error of a step that found an input missing, with what is there instead. Costs one listing."""
-    if level == 1 and layout.inputs is None:
+    if level == 1 and layout.listed(level) is None:
         with suppress(AggregationError):  # then the first error has to do
             names = storage.names(layout.folder(1))
             if any(layout.number(name) is None and not name.startswith(".") for name in names):
@@ -82,7 +82,7 @@ def _other_names(layout: Layout, held: Sequence[int], others: Sequence[str]) -> 
 
 def _elsewhere(layout: Layout, root: Sequence[str]) -> Advice | None:
     """What to do where level 1 is empty and the root holds other files than the worker's own."""
-    own = {layout.result(), f"{layout.result()}.missing.json", "inputs.txt", "missing.json"}
+    own = {layout.result(), account_beside(layout.result()), INPUTS, ACCOUNT}
     foreign = sorted(name for name in root if name[0] != "." and name not in own and not is_ours(name))
     if not foreign:
         return None
@@ -92,7 +92,7 @@ def _elsewhere(layout: Layout, root: Sequence[str]) -> Advice | None:
     if len({_suffix(name) for name in foreign} - {""}) == 0:  # folders, most likely
         pattern = shlex.quote(f"{escape(foreign[0])}/*")
         return Advice(
-            why, f"the inputs may have any names: inputs.py --glob {pattern}, then --inputs inputs.txt"
+            why, f"the inputs may have any names: inputs.py --glob {pattern}, then --inputs {INPUTS}"
         )
     return Advice(why, f"these are taken as they are by {_command('', foreign)}")
 
@@ -107,7 +107,7 @@ def _command(folder: str, names: Sequence[str]) -> str:
     if not suffix and count < len(names):
         suffix = next(filter(None, map(_suffix, names)), "")
     pattern = f"{folder}/*{escape(suffix)}" if folder else f"*{escape(suffix)}"
-    return f"inputs.py --glob {shlex.quote(pattern)}, then --inputs inputs.txt"
+    return f"inputs.py --glob {shlex.quote(pattern)}, then --inputs {INPUTS}"
 
 
 def _suffix(name: str) -> str:

@@ -26,6 +26,12 @@ RUNS = "runs"
 JOURNAL = ".pipeline.json"
 """In a run's folder while pipeline.py runs: the shape of the run, for --resume."""
 
+INPUTS = "inputs.txt"
+"""What inputs.py calls the list of a run's inputs."""
+
+ACCOUNT = "missing.json"
+"""What tells of that list's gaps, beside it."""
+
 RUN_MAX = 253
 """Characters of a run's name: as many as a Kubernetes name may have."""
 
@@ -34,6 +40,11 @@ _OWN_LEVELS_FROM = 2
 
 MAX_DIGITS = 100
 """Digits that a number may have: with a suffix of 32 bytes a name stays far under a file system's 255."""
+
+
+def account_beside(result: str) -> str:
+    """The account of the gaps in a result, beside it."""
+    return f"{result}.{ACCOUNT}"
 
 
 class Layout(NamedTuple):
@@ -77,18 +88,22 @@ class Layout(NamedTuple):
         """The folder of a level."""
         return f"{RUNS}/{self.run}/l{level}" if self.run and level >= _OWN_LEVELS_FROM else f"l{level}"
 
+    def listed(self, level: int) -> Sequence[str] | None:
+        """The files of a level that a list of inputs names; None where they are named by their numbers."""
+        return self.inputs if level == 1 else None
+
     def file(self, level: int, number: int) -> str:
         """A file of a level. A list of inputs must have so many."""
-        if level == 1 and self.inputs is not None:
-            return self.inputs[number]
+        if (listed := self.listed(level)) is not None:
+            return listed[number]
         return f"{self.folder(level)}/{number}{self.suffix}"
 
     def files(self, level: int, numbers: Iterable[int]) -> list[str]:
         """Files of a level, in the order of `numbers`."""
-        if level == 1 and self.inputs is not None:
+        if (listed := self.listed(level)) is not None:
             if isinstance(numbers, range) and numbers.step == 1:
-                return list(self.inputs[numbers.start : numbers.stop])
-            return [self.inputs[number] for number in numbers]
+                return list(listed[numbers.start : numbers.stop])
+            return [listed[number] for number in numbers]
         folder = self.folder(level)
         return [f"{folder}/{number}{self.suffix}" for number in numbers]
 

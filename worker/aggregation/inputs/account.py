@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from aggregation.errors import AggregationError, ConfigurationError, MissingInputError, printable
+from aggregation.errors import (
+    AggregationError,
+    ConfigurationError,
+    MissingInputError,
+    WrongUsageError,
+    printable,
+)
+from aggregation.layout import account_beside
 from aggregation.stores.promise import Storage
 
 from . import input_list
 from .gaps import parse_account
 from .input_list import InputList
-
-
-def beside(output: str) -> str:
-    """The account's name beside a result."""
-    return f"{output}.missing.json"
 
 
 @contextmanager
@@ -26,8 +28,15 @@ def kept(storage: Storage, path: str, inputs: InputList, output: str) -> Iterato
     Raises:
         MissingInputError: the list has gaps, and no account of them.
         ConfigurationError: another file has the account's name.
+        WrongUsageError: the result would replace the list.
     """
-    name = beside(output)
+    if storage.path(path) == storage.path(output):
+        raise WrongUsageError(
+            f"joining the inputs of {printable(storage.path(path))}",
+            "the result would replace their list",
+            "name another --output",
+        )
+    name = account_beside(output)
     before = _read(storage, name)
     is_ours = before is not None and parse_account(before) is not None
     if not inputs.missing:
@@ -66,7 +75,7 @@ def _account(storage: Storage, path: str, inputs: InputList) -> bytes:
 
 def missing_beside(storage: Storage, output: str) -> int:
     """How many inputs a result lacks, by the account beside it."""
-    data = _read(storage, beside(output))
+    data = _read(storage, account_beside(output))
     account = parse_account(data) if data is not None else None
     return account.missing if account else 0
 

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from aggregation.errors import MissingInputError, printable
-from aggregation.layout import Layout
+from aggregation.layout import INPUTS, Layout
 from aggregation.stores.promise import Entry, Storage
 
 from . import input_list
@@ -36,7 +36,7 @@ class GivenInputs(NamedTuple):
             return self
         from . import planning  # noqa: PLC0415 - for a list that is made only
 
-        path = input_list.path_of(layout, input_list.NAME)
+        path = input_list.path_of(layout, INPUTS)
         planning.write(storage, path, self.plan)
         return self._replace(path=path, plan=None)
 

@@ -19,11 +19,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
 from aggregation.errors import MissingInputError, printable
-from aggregation.layout import Layout
+from aggregation.layout import ACCOUNT, INPUTS, Layout, account_beside
 from aggregation.stores.promise import Storage
-
-NAME = "inputs.txt"
-"""What inputs.py calls the list."""
 
 MADE_BY = "made by inputs.py"
 
@@ -173,7 +170,7 @@ def read(storage: Storage, layout: Layout, name: str) -> InputList:
 def account_of(path: str) -> str:
     """The name of what tells of a list's gaps: `missing.json` beside `inputs.txt`."""
     folder, name = os.path.split(path)
-    account = "missing.json" if name == NAME else f"{name.removesuffix('.txt')}.missing.json"
+    account = ACCOUNT if name == INPUTS else account_beside(name.removesuffix(".txt"))
     return os.path.join(folder, account)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from aggregation import wildcards
 from aggregation.errors import AggregationError, ConfigurationError, MissingInputError, printable
-from aggregation.layout import RUNS, Layout
+from aggregation.layout import ACCOUNT, INPUTS, RUNS, Layout, account_beside
 from aggregation.stores.promise import Storage
 
 from . import input_list
@@ -116,8 +116,8 @@ def _find(storage: Storage, layout: Layout, request: Request, output: str, doing
 
 def _matching(storage: Storage, layout: Layout, request: Request, output: str) -> _Found:
     pattern = os.path.join(wildcards.escape(request.base), request.glob)
-    lists = {input_list.NAME, input_list.account_of(input_list.NAME)}
-    results = {name for made in (output, layout.result()) for name in (made, f"{made}.missing.json")}
+    lists = {INPUTS, ACCOUNT}
+    results = {name for made in (output, layout.result()) for name in (made, account_beside(made))}
     own = {storage.path(name) for name in {*lists, *results, request.policy}}
     first = pattern.partition("/")[0]
     names = [
