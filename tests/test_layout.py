@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.layout import Layout, Temporary, new_temporary, parse_temporary
+from aggregation.layout import Layout, Temporary, new_temporary, parse_temporary, run_of_mark
 from aggregation.location import Location, parse
 
 NUMBERS = st.integers(0, 10**30)
@@ -29,8 +29,8 @@ def test_a_run_s_own_names() -> None:
     assert Layout().run_folder == ""
     assert layout.levels(["l1", "l2", "runs"], ["l1", "l3", "x"]) == [1, 3]
     assert Layout().levels(["l1", "l2", "runs"], []) == [1, 2]
-    assert Layout().of_mark(layout.merged_mark.partition("/")[2]) == layout
-    assert [Layout().of_mark(name) for name in ("a.b", "~", "a/b~", "..~")] == [None] * 4
+    assert run_of_mark(layout.merged_mark.partition("/")[2]) == layout.run
+    assert [run_of_mark(name) for name in ("a.b", "~", "a/b~", "..~")] == [None] * 4
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 
 from aggregation.stores.promise import Storage, Written
 
-from .layout import RUNS, Layout
+from .layout import RUNS, Layout, run_of_mark
 from .steps import Done
 
 
@@ -34,7 +34,7 @@ def clean(storage: Storage, layout: Layout, note: bytes = b"") -> None:
 
 def marked(storage: Storage, layout: Layout) -> list[Layout]:
     """The runs whose removal was begun. Costs one listing."""
-    return [other for name in storage.names(RUNS) if (other := layout.of_mark(name))]
+    return [layout._replace(run=run) for name in storage.names(RUNS) if (run := run_of_mark(name))]
 
 
 def merged_before(storage: Storage, layout: Layout, output: str) -> Done | None:

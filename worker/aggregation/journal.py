@@ -16,7 +16,7 @@ from aggregation.stores.promise import Entry, Storage
 
 from . import host
 from .errors import WrongUsageError
-from .layout import RUNS, Layout
+from .layout import RUNS, Layout, run_of_mark
 
 Form = dict[str, object]
 """What makes two runs the same, as JSON has it: shape, names and commands."""
@@ -84,7 +84,7 @@ def _unfinished(storage: Storage, layout: Layout) -> Iterable[Journal]:
         layouts = [layout]
     else:
         names = set(storage.names(RUNS))
-        done = {name for name in names if layout.of_mark(name)}
+        done = {name for name in names if run_of_mark(name)}
         layouts = [layout._replace(run=name) for name in names - done if f"{name}~" not in done]
     found = [(entry, each) for each in layouts if (entry := storage.find(each.journal))]
     for entry, each in sorted(found, key=lambda pair: (pair[0].modified, pair[1].run), reverse=True):

@@ -68,13 +68,6 @@ class Layout(NamedTuple):
         """Beside the run's folder while that is being removed; a `~` is in no run's name."""
         return f"{RUNS}/{self.run}~"
 
-    def of_mark(self, name: str) -> "Layout | None":
-        """The run whose `merged_mark` has this name in its folder; None if none has."""
-        try:
-            return self._replace(run=run_name(name[:-1])) if name.endswith("~") else None
-        except ValueError:
-            return None
-
     @property
     def journal(self) -> str:
         """The journal of a run of pipeline.py."""
@@ -145,6 +138,14 @@ def run_name(text: str) -> str:
 
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def run_of_mark(name: str) -> str | None:
+    """The run whose `merged_mark` has this name in its folder; None if none has."""
+    try:
+        return run_name(name[:-1]) if name.endswith("~") else None
+    except ValueError:
+        return None
 
 
 def is_ours(name: str) -> bool:

@@ -19,8 +19,6 @@ _CLOCKS_SECONDS = 3600
 def last_level(storage: Storage, layout: Layout, count: int) -> int:
     """The one level that holds exactly files 0 ... count-1 and no file `count`.
 
-    Two look-ups rule most levels out, so that the large ones are not listed.
-
     Raises:
         MissingInputError: no such level, or several; the message says what each level holds. Or the level is
             older than what it should have been made of.
@@ -29,11 +27,7 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
     levels = layout.levels(storage.names(""), own)
     if layout.inputs is not None:
         levels = sorted({1, *levels})
-    fitting = [
-        level
-        for level in levels
-        if _may_hold_exactly(storage, layout, level, count) and _holds_exactly(storage, layout, level, count)
-    ]
+    fitting = [level for level in levels if _holds_exactly(storage, layout, level, count)]
     if len(fitting) == 1:
         _see_that_it_is_current(storage, layout, fitting[0], [n for n in levels if 1 <= n < fitting[0]])
         return fitting[0]
@@ -47,19 +41,9 @@ def last_level(storage: Storage, layout: Layout, count: int) -> int:
     )
 
 
-def _may_hold_exactly(storage: Storage, layout: Layout, level: int, count: int) -> bool:
-    """What two look-ups say."""
-    if level == 1 and layout.inputs is not None:
-        return len(layout.inputs) == count
-    return (
-        storage.find(layout.file(level, count)) is None
-        and storage.find(layout.file(level, count - 1)) is not None
-    )
-
-
 def _holding(storage: Storage, layout: Layout, level: int) -> str:
-    if level == 1 and layout.inputs is not None:
-        return f"the list of inputs holds {len(layout.inputs)}"
+    if (listed := layout.listed(level)) is not None:
+        return f"the list of inputs holds {len(listed)}"
     line = f"{layout.folder(level)} holds {describe_numbers(numbers(storage, layout, level))}"
     if level != 1:
         return line
@@ -69,8 +53,11 @@ def _holding(storage: Storage, layout: Layout, level: int) -> str:
 
 
 def _holds_exactly(storage: Storage, layout: Layout, level: int, count: int) -> bool:
-    if level == 1 and layout.inputs is not None:
-        return len(layout.inputs) == count
+    """Two look-ups rule most levels out, so that the large ones are not listed."""
+    if (listed := layout.listed(level)) is not None:
+        return len(listed) == count
+    if storage.find(layout.file(level, count)) or not storage.find(layout.file(level, count - 1)):
+        return False
     names = set(storage.names(layout.folder(level)))
     if len(names) < count:  # before a name is made for each file of a mistyped count
         return False
@@ -116,9 +103,8 @@ def see_that_no_more_are_there(storage: Storage, layout: Layout, level: int, cou
     if layout.inputs is not None:
         see_that_the_list_is_whole(layout, count)
         return
-    if storage.find(layout.file(level, count)) is None:
-        return
-    raise too_few(storage, layout, count, numbers(storage, layout, level))
+    if storage.find(layout.file(level, count)) is not None:
+        raise too_few(storage, layout, count, numbers(storage, layout, level))
 
 
 def see_that_the_list_is_whole(layout: Layout, count: int) -> None:
@@ -147,7 +133,7 @@ def too_few(storage: Storage, layout: Layout, count: int, held: set[int]) -> Mis
 def see_that_all_are_there(storage: Storage, layout: Layout, level: int, wanted: range) -> None:
     """Let a mistyped count end before a name is made for each file of it."""
     count = wanted.stop - wanted.start  # len() takes no number of a hundred digits
-    if count <= _MANY or (level == 1 and layout.inputs is not None):
+    if count <= _MANY or layout.listed(level) is not None:
         return
     held = numbers(storage, layout, level)
     missing = next((number for number in wanted if number not in held), None)
@@ -165,8 +151,8 @@ def count_files(storage: Storage, layout: Layout, level: int) -> int:
     Raises:
         MissingInputError: it holds none, or not all up to the last.
     """
-    if level == 1 and layout.inputs is not None:
-        return len(layout.inputs)
+    if (listed := layout.listed(level)) is not None:
+        return len(listed)
     names = storage.names(layout.folder(level))
     held = {number for name in names if (number := layout.number(name)) is not None}
     if held and len(held) == max(held) + 1:

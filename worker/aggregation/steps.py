@@ -58,10 +58,10 @@ def process(
         MissingInputError: an input is missing, or `files` would leave some out.
         AggregationError: as Storage.concatenate.
     """
-    if level == 1 and layout.inputs is not None:
-        levels.see_that_the_list_is_whole(layout, files or len(layout.inputs))
     if layout.inputs is not None:
         files = files or tree.widths(len(layout.inputs), fan_in, max(0, level - 1))[-1]
+        if level == 1:
+            levels.see_that_the_list_is_whole(layout, files)
     try:
         numbers = tree.group(number, fan_in, files)
     except ValueError as error:
@@ -72,18 +72,9 @@ def process(
         levels.see_that_no_more_are_there(storage, layout, level, files)
     levels.see_that_all_are_there(storage, layout, level, numbers)
     sources = layout.files(level, numbers)
-    # What the folder of the sources holds, where they have one and that is known.
-    held = files if not partial and (level > 1 or layout.inputs is None) else None
-    if held is not None:
-        storage.foresee(sources, held)
     target = layout.file(level + 1, number)
-    join = _Join(storage, command, level, number, checksum, held)
-    try:
-        written = join(sources, target, advance)
-    except MissingInputError as error:
-        from . import advice  # noqa: PLC0415 - start-up that only an error need pay
-
-        raise advice.explained(storage, layout, level, error) from error
+    join = _Join(storage, layout, command, level, number, checksum, None if partial else files)
+    written = join(sources, target, advance)
     return Done("process", describe(sources), target, len(sources), written)
 
 
@@ -117,19 +108,11 @@ def merge(
     sources = layout.files(level, range(count))
     if layout.inputs is not None:
         _see_that_it_is_no_input(storage, layout.inputs, output)
-    held = count if not partial and (level > 1 or layout.inputs is None) else None
-    if held is not None:
-        storage.foresee(sources, held)
-    join = _Join(storage, command, level, 0, checksum, held)
-    try:
-        written = join(sources, output, advance)
-    except MissingInputError as error:
-        from . import advice  # noqa: PLC0415 - start-up that only an error need pay
-
-        raise advice.explained(storage, layout, level, error) from error
+    join = _Join(storage, layout, command, level, 0, checksum, None if partial else count)
+    written = join(sources, output, advance)
     beside = os.path.dirname(output)
     # What killed pods left of a run of its own goes with the run's folder.
-    is_elsewhere = layout.run or (level == 1 and layout.inputs is not None)
+    is_elsewhere = layout.run or layout.listed(level) is not None
     for folder in [beside] if is_elsewhere else [layout.folder(level), beside]:
         storage.sweep(folder)
     return Done("merge", describe(sources), output, count, written)
@@ -193,15 +176,32 @@ class _Join(NamedTuple):
     """How the sources of one group become its target."""
 
     storage: Storage
+    layout: Layout
     command: "Command | None"
     level: int
     number: int
     checksum: bool
-    held: int | None
-    """Files of the folder of the sources, where it is known."""
+    files: int | None
+    """Files of the level, where they are known to be all."""
+
+    @property
+    def _held(self) -> int | None:
+        """Files of the folder of the sources, where they have one and that is known."""
+        return self.files if self.layout.listed(self.level) is None else None
 
     def __call__(self, sources: Sequence[str], target: str, advance: Advance | None) -> Written:
-        """Make the target; in a pod of Argo, with its progress."""
+        """Make the target. An input that is missing is told with what is there instead."""
+        if self._held is not None:
+            self.storage.foresee(sources, self._held)
+        try:
+            return self._made(sources, target, advance)
+        except MissingInputError as error:
+            from . import advice  # noqa: PLC0415 - start-up that only an error need pay
+
+            raise advice.explained(self.storage, self.layout, self.level, error) from error
+
+    def _made(self, sources: Sequence[str], target: str, advance: Advance | None) -> Written:
+        """In a pod of Argo, with its progress."""
         argo = ArgoProgress.for_this_pod() if advance is None else None
         if argo is not None:
             done = 0
@@ -210,7 +210,7 @@ class _Join(NamedTuple):
                 nonlocal done
                 if self.command is None:  # whose output may be of any size
                     done += count
-                argo.show(done, lambda: _total_size(self.storage, sources, self.held))
+                argo.show(done, lambda: _total_size(self.storage, sources, self._held))
 
         if self.command is None:
             return self.storage.concatenate(sources, target, advance=advance, checksum=self.checksum)
