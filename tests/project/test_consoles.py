@@ -2,8 +2,10 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -53,8 +55,15 @@ def shows(shown: str, printed: str) -> bool:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the working tree, with the virtual environment that it has."""
+    """A copy of the working tree, with the virtual environment that it has.
+
+    The machine's own Python, in `bin`, has no packages: a page has to say where click comes from.
+    """
     path = tmp_path_factory.mktemp("checkout")
+    bare = path / "bin" / "python3"
+    bare.parent.mkdir()
+    bare.write_text(f'#!/bin/sh\nexec {shlex.quote(os.path.realpath(sys.executable))} -S "$@"\n')
+    bare.chmod(0o755)
     for name in ("worker", "manifests", "Makefile", "requirements-build.txt", "requirements.txt", ".venv"):
         source = REPOSITORY / name
         if name == ".venv":
@@ -94,7 +103,12 @@ def test_console_blocks(page: Page, checkout: Path, tmp_path: Path) -> None:
         outcome = subprocess.run(
             ["bash", "-c", script],
             cwd=checkout,
-            env=environment(PYTHONDONTWRITEBYTECODE="1", MAKEFLAGS="", MAKELEVEL="0"),
+            env=environment(
+                PATH=f"{checkout}/bin:{os.environ['PATH']}",
+                PYTHONDONTWRITEBYTECODE="1",
+                MAKEFLAGS="",
+                MAKELEVEL="0",
+            ),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
