@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import WORKER, Outcome, Script, command, environment, finished, leftovers, write_level
+from scripts import WORKER, Outcome, Script, command, environment, finished, leftovers, runs, write_level
 
 
 def redirected(where: str, *arguments: object, **variables: str) -> Outcome:
@@ -212,7 +212,7 @@ def test_a_terminal_that_goes_ends_the_run(root: Path, tmp_path: Path) -> None:
         _, complaint = worker.communicate(timeout=30)
         assert worker.returncode == 143
         assert ("SIGTERM" if ignored else "SIGHUP") in complaint
-        assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+        assert not runs(int(pid.read_text()))
         assert leftovers(root) == []
 
 

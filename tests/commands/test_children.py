@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ import pytest
 
 import machine
 import seccomp
-from scripts import Script, command, environment, finished, leftovers, mounted, write_level
+from scripts import Script, command, environment, finished, leftovers, mounted, runs, write_level
 
 PYTHON = shlex.quote(sys.executable)
 OLD = b"what an earlier run left\n"
@@ -34,13 +33,6 @@ def shell(script: str, *arguments: str, program: str = "sh") -> str:
 def in_python(code: str, *arguments: str) -> str:
     """A command that runs a few lines of Python."""
     return f"{PYTHON} -c {shlex.quote(code)} {' '.join(arguments)}"
-
-
-def runs(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped does not."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
 
 
 DAEMON = """

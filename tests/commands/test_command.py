@@ -37,7 +37,7 @@ from aggregation.stores.opening import open_storage
 from aggregation.stores.promise import Settings
 from oss_server import Answer, Call, Fault, Hold, LoseAnswer, OssServer, Reset, Truncate, WrongCrc
 from places import PLACES, Place, oss_place
-from scripts import Script, command, environment, finished, leftovers, mounted, write_level
+from scripts import Script, command, environment, finished, leftovers, mounted, runs, write_level
 
 LAYOUT = Layout()
 MIB = 1 << 20
@@ -54,14 +54,6 @@ def program(code: str, *arguments: str) -> str:
 def shell(script: str, *arguments: str) -> str:
     """A command that runs a shell, whose script sees the arguments as $0, $1 and so on."""
     return f"sh -c {shlex.quote(script)} {' '.join(arguments)}"
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def marked(mark: str) -> list[int]:
@@ -688,7 +680,7 @@ class Waiting(NamedTuple):
 
     def all_gone(self) -> bool:
         """Whether the command and all that it started have ended."""
-        return not any(alive(pid) for pid in self.pids)
+        return not any(runs(pid) for pid in self.pids)
 
 
 @pytest.fixture
@@ -715,7 +707,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Waiting]]:
     yield start_worker
     for worker in workers:
         worker.terminate()  # a worker that still runs ends its command itself
-    for pid in filter(alive, [pid for waiting in started for pid in waiting.pids]):
+    for pid in filter(runs, [pid for waiting in started for pid in waiting.pids]):
         os.kill(pid, signal.SIGKILL)
     for worker in workers:
         worker.communicate(timeout=60)
@@ -891,7 +883,7 @@ def test_one_failure_stops_the_others(run: Script, root: Path, tmp_path: Path) -
     assert len(os.listdir(folder)) < 8
     pids = [int(pid) for path in folder.iterdir() for pid in path.read_text().split()]
     assert len(pids) >= 8
-    wait_for(lambda: not any(alive(pid) for pid in pids), "the end of the others")
+    wait_for(lambda: not any(runs(pid) for pid in pids), "the end of the others")
     assert not [name for name in leftovers(root) if name.endswith(".tmp")]
     assert not list(root.glob("runs/*/l2/*.txt"))
 

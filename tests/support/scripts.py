@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,13 @@ def environment(**variables: str) -> dict[str, str]:
     return {
         name: value for name, value in os.environ.items() if not name.startswith(ours + terminal)
     } | variables
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that waits to be reaped does not."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 def write_level(root: Path, level: int, contents: Iterable[bytes], suffix: str = ".txt") -> list[Path]:
