@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Makes the list of a run's inputs, where they have other names than level 1's numbers."""
 
-from aggregation import processors
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.console import console
 from aggregation.command_line.job import Job
 from aggregation.command_line.planning import Wanted, said
-from aggregation.command_line.planning_options import planning_options
+from aggregation.command_line.planning_options import planning_options, workers_option
 from aggregation.inputs import input_list, planning
 from aggregation.inputs.frames import describe_frames
 from aggregation.layout import INPUTS
@@ -31,14 +30,7 @@ from aggregation.layout import INPUTS
     help="What the list is called: in the run's folder, or with a '/' a path under the root.",
 )
 @options.output_option
-@options.option(
-    "--workers",
-    type=parameters.COUNT,
-    default=processors.available,
-    metavar="W",
-    show_default="the processors that it may use",
-    help="How many files are checked side by side.",
-)
+@workers_option("How many files are checked side by side.")
 @options.scratch_option
 @options.job
 def inputs(

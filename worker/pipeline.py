@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aggregation import processors, report
+from aggregation import report
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.console import console, draws
 from aggregation.command_line.job import Job
 from aggregation.command_line.planning import Wanted, given_inputs
-from aggregation.command_line.planning_options import planning_options
+from aggregation.command_line.planning_options import planning_options, workers_option
 from aggregation.errors import WrongUsageError
 from aggregation.levels import count_files, see_that_the_list_is_whole
 from aggregation.progress import ArgoProgress
@@ -58,14 +58,7 @@ LETTERS_MAX = 9_999_999
     help="How many times to reduce before the final merge; 0 merges level 1 at once.",
 )
 @options.fan_in_option
-@options.option(
-    "--workers",
-    type=parameters.COUNT,
-    default=processors.available,
-    metavar="W",
-    show_default="the processors that it may use",
-    help="How many merges run side by side.",
-)
+@workers_option("How many merges run side by side.")
 @planning_options
 @options.inputs_option
 @click.option("--prepare", is_flag=True, help="Make the files of level 1 first, as prepare.py does.")
@@ -158,10 +151,9 @@ def _tidy(job: Job, run: Run, *, clean: bool) -> None:
 
 def _count(job: Job, files: int | None, *, prepare: bool) -> int:
     """How many files level 1 holds, or is to hold."""
-    if files is not None:
-        see_that_the_list_is_whole(job.layout, files)
     if files is None:
         return 32 if prepare else count_files(job.storage, job.layout, 1)
+    see_that_the_list_is_whole(job.layout, files)
     if prepare and files > LETTERS_MAX:
         raise WrongUsageError(f"preparing {files} letters", f"{LETTERS_MAX} are the most", "lower --files")
     return files

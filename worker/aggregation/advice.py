@@ -92,7 +92,7 @@ def _elsewhere(layout: Layout, root: Sequence[str]) -> Advice | None:
     if len({_suffix(name) for name in foreign} - {""}) == 0:  # folders, most likely
         pattern = shlex.quote(f"{escape(foreign[0])}/*")
         return Advice(
-            why, f"the inputs may have any names: inputs.py --glob {pattern}, then --inputs {INPUTS}"
+            why, f"the inputs may have any names: inputs.py --glob {pattern}, then --inputs inputs.txt"
         )
     return Advice(why, f"these are taken as they are by {_command('', foreign)}")
 
@@ -107,7 +107,7 @@ def _command(folder: str, names: Sequence[str]) -> str:
     if not suffix and count < len(names):
         suffix = next(filter(None, map(_suffix, names)), "")
     pattern = f"{folder}/*{escape(suffix)}" if folder else f"*{escape(suffix)}"
-    return f"inputs.py --glob {shlex.quote(pattern)}, then --inputs {INPUTS}"
+    return f"inputs.py --glob {shlex.quote(pattern)}, then --inputs inputs.txt"
 
 
 def _suffix(name: str) -> str:

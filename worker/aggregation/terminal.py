@@ -146,9 +146,8 @@ def bar() -> Iterator[Callable[[Run], None]]:
     """A bar on stderr. What it gives is called with the run, again and again, and draws how far that is."""
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(
-            bar_width=None, table_column=Column(max_width=40)
-        ),  # the one that a narrow terminal shortens
+        # The one that a narrow terminal shortens.
+        BarColumn(bar_width=None, table_column=Column(max_width=40)),
         TaskProgressColumn(),
         _MovedColumn(Column(no_wrap=True)),
         TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),

@@ -1,14 +1,15 @@
-"""The options that say what the inputs are, which inputs.py and pipeline.py share."""
+"""The options that inputs.py and pipeline.py share: what the inputs are, and how much runs side by side."""
 
 import functools
 from collections.abc import Callable
 
+from aggregation import processors
 from aggregation.inputs.frames import NamePattern, parse_frames
 from aggregation.inputs.gaps import FAIL, Bound
 from aggregation.wildcards import Pattern
 
-from .options import option
-from .parameters import Converted
+from .options import Function, option
+from .parameters import COUNT, Converted
 from .planning import Wanted
 
 
@@ -82,6 +83,18 @@ _OPTIONS = (
         "but run without one.",
     ),
 )
+
+
+def workers_option(help_text: str) -> Callable[[Function], Function]:
+    """How much is done side by side."""
+    return option(
+        "--workers",
+        type=COUNT,
+        default=processors.available,
+        metavar="W",
+        show_default="the processors that it may use",
+        help=help_text,
+    )
 
 
 def planning_options(function: Callable[..., None]) -> Callable[..., None]:
