@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from aggregation import tree
-from oss_server import OssServer
 from pages import scale
+from pages.costs import requests_of
 from pages.markdown import page
-from scripts import REPOSITORY, command, environment
+from scripts import REPOSITORY, environment
 
 KIB = 2**10
 GET_TYPE = {"GetObject", "HeadObject"}
@@ -27,16 +27,7 @@ GET_TYPE = {"GetObject", "HeadObject"}
 )
 def test_the_requests_of_a_join(count: int, size: int, call: str) -> None:
     """They are those that the server counts, but for two in a hundred."""
-    with OssServer(["demo"]) as server:
-        for number in range(count):
-            server.put("demo", f"a/l1/{number}.txt", bytes(size))
-        subprocess.run(
-            command(*call.split()),
-            env=environment(AGGREGATION_ROOT="oss://demo/a", **server.environment()),
-            capture_output=True,
-            check=True,
-        )
-        counted = {name: tally.requests for name, tally in server.counters.operations.items()}
+    counted = requests_of(call, count, size)
     expected = scale.join_cost([size] * count)
     if call.startswith("merge"):
         expected = expected.plus(scale.LOOKS_OF_A_MERGE)

@@ -31,14 +31,6 @@ def test_the_rule(wanted: int, held: int, listed: bool) -> None:
 
 
 @pytest.fixture
-def behind(tmp_path: Path) -> Path:
-    """The folder that the mount at `root` shows."""
-    path = tmp_path / "behind"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def requests(tmp_path: Path, behind: Path, root: Path) -> Iterator[Path]:
     """The requests of a mount that works as ossfs does, 5 ms each, at `root`: a line each."""
     machine.fuse()

@@ -17,14 +17,6 @@ SIZES = [0, 1, 4096, SMALL - 1, SMALL, SMALL + 1, 3 * SMALL, 1 << 21]
 
 
 @pytest.fixture
-def behind(tmp_path: Path) -> Path:
-    """The folder that the mount at `root` shows."""
-    path = tmp_path / "behind"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def slow(behind: Path, root: Path, request: pytest.FixtureRequest) -> Iterator[None]:
     """The folder, at `root`, with 5 ms a request, or as many seconds as the test says."""
     machine.fuse()

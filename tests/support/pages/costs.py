@@ -27,23 +27,26 @@ _CALLS = [
 ]
 
 
-def counted() -> Iterator[Cost]:
-    """Each call, run once on new objects.
+def requests_of(call: str, count: int, size: int) -> dict[str, int]:
+    """The requests of a call by operation, run on `count` new objects of `size` bytes.
 
     Raises:
-        CalledProcessError: a call failed.
+        CalledProcessError: the call failed.
     """
+    with OssServer(["demo"]) as server:
+        for number in range(count):
+            server.put("demo", f"a/l1/{number}.txt", bytes(size))
+        subprocess.run(
+            command(*call.split()),
+            env=environment(AGGREGATION_ROOT="oss://demo/a", **server.environment()),
+            capture_output=True,
+            check=True,
+        )
+        operations = server.counters.operations
+        return {name: tally.requests for name, tally in operations.items() if tally.requests}
+
+
+def counted() -> Iterator[Cost]:
+    """Each call, run once. Raises as `requests_of`."""
     for call, count, size, objects in _CALLS:
-        with OssServer(["demo"]) as server:
-            for number in range(count):
-                server.put("demo", f"a/l1/{number}.txt", bytes(size))
-            subprocess.run(
-                command(*call.split()),
-                env=environment(AGGREGATION_ROOT="oss://demo/a", **server.environment()),
-                capture_output=True,
-                check=True,
-            )
-            operations = server.counters.operations
-            yield Cost(
-                call, objects, {name: tally.requests for name, tally in operations.items() if tally.requests}
-            )
+        yield Cost(call, objects, requests_of(call, count, size))
