@@ -122,8 +122,8 @@ def prepare(storage: Storage, layout: Layout, count: int, *, advance: Advance | 
     """Make `count` files of level 1, each one random capital letter. Idempotent: letters that exist are kept.
 
     Raises:
-        ConfigurationError: a file of level 1 holds something else, which would be lost, or has another name,
-            which letters would come among.
+        ConfigurationError: a file of level 1 holds something else, which would be lost, or level 1 holds
+            files that have no number.
     """
     started = time.perf_counter()
     targets = layout.files(1, range(count))
@@ -145,8 +145,8 @@ def _see_that_all_are_letters(storage: Storage, layout: Layout, count: int, pres
     if others:
         raise ConfigurationError(
             doing,
-            f"{storage.path(layout.folder(1))} holds other files, such as {printable(others[0])}, "
-            "which letters would come among",
+            f"{storage.path(layout.folder(1))} holds other files, such as {printable(others[0])}; "
+            "letters are not written among them",
             "name another --root, or take these by inputs.py and --inputs",
         )
     for name, size in present.items():
