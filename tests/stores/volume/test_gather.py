@@ -68,6 +68,24 @@ def test_sizes_among_small_ones(root: Path, run: Script, seed: int, options: lis
     assert (root / "result.txt").read_bytes() == b"".join(contents)
 
 
+def test_a_file_that_is_read_in_pieces(root: Path, run: Script) -> None:
+    """One read of a file of /proc gives a page of it at most, and its size says nothing. All arrives."""
+    paths = write_level(root, 1, WORDS)
+    asleep = [sys.executable, "-c", "import ssl, time; print(flush=True); time.sleep(60)"]
+    with subprocess.Popen(asleep, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        maps = Path(f"/proc/{process.pid}/maps")
+        contents = [*WORDS[:100], maps.read_bytes(), *WORDS[101:]]
+        assert len(contents[100]) > os.sysconf("SC_PAGE_SIZE")
+        paths[100].unlink()
+        paths[100].symlink_to(maps)
+        outcome = run("merge.py", MANY, "--level", 1)
+        process.kill()
+    assert outcome.returncode == 0, outcome.stderr
+    assert (root / "result.txt").read_bytes() == b"".join(contents)
+
+
 def test_a_file_whose_size_is_not_known(root: Path, run: Script) -> None:
     """Files of /proc have no size, and are read to their end."""
     paths = write_level(root, 1, WORDS)
