@@ -1,5 +1,6 @@
 """What a start costs: each script imports what its root needs, and no more."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,26 @@ def test_oss_imports_what_it_needs() -> None:
         listed = imported("merge.py", 2, "--root", "oss://demo/x", **server.environment())
     assert {"oss2", "anycrc"} <= joined
     assert not {"ossfs", "fsspec", "asyncio"} & (joined | listed)
+
+
+def page_faults(*arguments: object, **variables: str) -> int:
+    """How often a run of Python needed a page of memory that it did not have."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+    line = [sys.executable, *map(str, arguments)]
+    subprocess.run(line, cwd=WORKER, env=environment(**variables), check=True, stdout=subprocess.DEVNULL)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
+
+
+def test_oss_starts_without_mapping_memory_again_and_again() -> None:
+    """A step on OSS asks for little more memory than the import of oss2, and not for the same again."""
+    with OssServer(["demo"], access_key_id="id", access_key_secret="secret") as server:
+        for number in range(2):
+            server.put("demo", f"x/l1/{number}.txt", b"x")
+        variables = server.environment()
+        # The first run of each compiles what has not been compiled before.
+        _, oss2 = (page_faults("-c", "import oss2", **variables) for _ in range(2))
+        _, ours = (page_faults("process.py", 0, 1, "--root", "oss://demo/x", **variables) for _ in range(2))
+    assert ours < 1.4 * oss2
 
 
 def test_memory_does_not_import_oss() -> None:
