@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from aggregation import errors
+from e2e.__main__ import ALL, NOT_TRIED
 from workflows import models
 from workflows.catalogue import (
     DOCUMENTS,
@@ -211,6 +212,17 @@ def test_a_manifest_explains_itself(path: Path) -> None:
     for index, line in enumerate(lines):
         if re.fullmatch(r"    - name: \S+", line) and "  templates:" in lines[:index]:
             assert lines[index - 1].startswith("    # "), f"{path.name}:{index + 1}: {line.strip()}"
+
+
+def test_every_manifest_is_tried_on_a_cluster() -> None:
+    """`make e2e` has a row for each file, but for those that the others rest on."""
+    named = {
+        name
+        for row in [*(case.name for case in ALL), *NOT_TRIED]
+        for name in re.findall(r"[\w-]+\.yaml", row)
+    }
+    installed = {"rbac.yaml", "aggregation.yaml", "settings.yaml", "kustomization.yaml"}
+    assert {path.name for path in FILES} == named | installed
 
 
 @pytest.mark.parametrize(("name", "document"), RUNNABLE.items(), ids=RUNNABLE)
