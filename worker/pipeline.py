@@ -130,6 +130,7 @@ def pipeline(  # noqa: PLR0917 - click passes an option by its name
             job.layout,
             shape,
             workers=workers,
+            parallel=job.parallel,
             output=output,
             command=by_command,
             final_command=by_final,

@@ -17,7 +17,7 @@ from aggregation.command_line.job import Job
 @options.job
 def prepare(job: Job, n: int) -> None:
     """Parse, call, report."""
-    job.report(steps.prepare(job.storage, job.layout, n))
+    job.report(steps.prepare(job.storage, job.layout, n, parallel=job.parallel))
 
 
 if __name__ == "__main__":

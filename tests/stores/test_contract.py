@@ -225,14 +225,14 @@ def test_write_read_remove(place: Place) -> None:
 
 def test_prepare(place: Place) -> None:
     """Letters are made once and kept; anything else is never replaced."""
-    steps.prepare(place.storage, LAYOUT, 5)
+    steps.prepare(place.storage, LAYOUT, 5, parallel=4)
     letters = [place.get(LAYOUT.file(1, n)) for n in range(5)]
     assert all(letter and letter.isalpha() and letter.isupper() and len(letter) == 1 for letter in letters)
-    steps.prepare(place.storage, LAYOUT, 5)
+    steps.prepare(place.storage, LAYOUT, 5, parallel=4)
     assert [place.get(LAYOUT.file(1, n)) for n in range(5)] == letters
     place.put("l1/3.txt", b"data")
     with pytest.raises(ConfigurationError, match=r"l1/3\.txt"):
-        steps.prepare(place.storage, LAYOUT, 5)
+        steps.prepare(place.storage, LAYOUT, 5, parallel=4)
     assert place.get("l1/3.txt") == b"data"
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from itertools import islice
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
@@ -18,8 +19,12 @@ _NOTES_SECONDS = 1.0
 _NOTES_SHARE = 0.05
 """Of the time, at most, that noting takes within a level."""
 
+_HANDED_OUT = 16
+"""Steps for each thread that `each` hands out at a time: memory stays small, and few wait for the last."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class Crew:
@@ -29,6 +34,7 @@ class Crew:
     """
 
     def __init__(self, workers: int) -> None:
+        self._workers = workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="merge")
         self._stop = False
         self._steps = 0  # at work
@@ -48,6 +54,12 @@ class Crew:
     def submit(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a step done, as soon as a thread is free."""
         return self._pool.submit(lambda: self._work(step, *args, **kwargs))
+
+    def each(self, step: Callable[[Item], object], items: Iterable[Item]) -> None:
+        """Do a step for each item, however many; as `wait`."""
+        rest = iter(items)
+        while some := list(islice(rest, _HANDED_OUT * self._workers)):
+            self.wait([self.submit(step, item) for item in some], lambda _: None)
 
     def look(self) -> None:
         """Called by a step now and then: raises what stops it, once the crew has stopped."""

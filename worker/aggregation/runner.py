@@ -44,6 +44,7 @@ class Run:
         *,
         workers: int,
         output: str,
+        parallel: int = 1,
         command: "Command | None" = None,
         final_command: "Command | None" = None,
         checksum: bool = False,
@@ -62,6 +63,7 @@ class Run:
         self._storage = storage
         self._shape = shape
         self._workers = workers
+        self._parallel = parallel
         self._output = output
         self._command = command
         self._final_command = final_command
@@ -133,7 +135,7 @@ class Run:
 
     def _prepare(self) -> None:
         started = time.perf_counter()
-        steps.prepare(self._storage, self.layout, self._shape.files)
+        steps.prepare(self._storage, self.layout, self._shape.files, parallel=self._parallel)
         seconds = time.perf_counter() - started
         self._ended(Stage("prepare-data", [Step(f"prepare.py {self._shape.files}", seconds)], seconds))
 

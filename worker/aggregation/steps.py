@@ -15,6 +15,8 @@ from .progress import ArgoProgress
 if TYPE_CHECKING:
     from aggregation.commands.command import Command
 
+    from .crew import Crew
+
 _LIST_FROM = 16
 """Files from which on one listing is worth it to learn their sizes."""
 
@@ -118,27 +120,31 @@ def merge(
     return Done("merge", describe(sources), output, count, written)
 
 
-def prepare(storage: Storage, layout: Layout, count: int, *, advance: Advance | None = None) -> Done:
-    """Make `count` files of level 1, each one random capital letter. Idempotent: letters that exist are kept.
+def prepare(storage: Storage, layout: Layout, count: int, *, parallel: int) -> Done:
+    """Make `count` files of level 1, each one random capital letter, `parallel` of them at a time.
+
+    Idempotent: letters that exist are kept.
 
     Raises:
         ConfigurationError: a file of level 1 holds something else, which would be lost, or level 1 holds
             files that have no number.
     """
+    from .crew import Crew  # noqa: PLC0415 - 6 ms of start-up that the other steps need not pay
+
     started = time.perf_counter()
     targets = layout.files(1, range(count))
     present = {entry.name: entry.size for entry in storage.entries(layout.folder(1))}
-    _see_that_all_are_letters(storage, layout, count, present)
-    for target in targets:
-        if os.path.basename(target) not in present:
-            storage.write(target, _random_letter())
-        if advance is not None:
-            advance(1)
+    with Crew(min(parallel, count)) as crew:
+        _see_that_all_are_letters(storage, layout, count, present, crew)
+        missing = (target for target in targets if os.path.basename(target) not in present)
+        crew.each(lambda target: storage.write(target, _random_letter()), missing)
     written = Written(count, None, "streamed", 0, time.perf_counter() - started)
     return Done("prepare", "", describe(targets), count, written)
 
 
-def _see_that_all_are_letters(storage: Storage, layout: Layout, count: int, present: dict[str, int]) -> None:
+def _see_that_all_are_letters(
+    storage: Storage, layout: Layout, count: int, present: dict[str, int], crew: "Crew"
+) -> None:
     """Look at all of level 1 before the first letter is written."""
     doing = f"preparing {count} letters"
     others = sorted(name for name in present if layout.number(name) is None and not name.startswith("."))
@@ -149,17 +155,19 @@ def _see_that_all_are_letters(storage: Storage, layout: Layout, count: int, pres
             "letters are not written among them",
             "name another --root, or take these by inputs.py and --inputs",
         )
-    for name, size in present.items():
-        number = layout.number(name)
-        if number is None:
-            continue
+
+    def look(name: str) -> None:
         file = f"{layout.folder(1)}/{name}"
-        if size != 1 or (number < count and storage.read(file, 1) not in _LETTERS):
+        number = layout.number(name) or 0
+        if present[name] != 1 or (number < count and storage.read(file, 1) not in _LETTERS):
             raise ConfigurationError(
                 doing,
-                f"{storage.path(file)} exists and holds something else ({size} bytes), which would be lost",
+                f"{storage.path(file)} exists and holds something else ({present[name]} bytes), "
+                "which would be lost",
                 "name another --root, or move the file away",
             )
+
+    crew.each(look, (name for name in present if layout.number(name) is not None))
 
 
 def _see_that_it_is_no_input(storage: Storage, inputs: Sequence[str], output: str) -> None:

@@ -477,6 +477,22 @@ def test_parallel_is_bounded_and_used(oss: Oss) -> None:
     assert oss.server.counters.connections <= 2 * 8 + 1
 
 
+@pytest.mark.parametrize(("operation", "found"), [("PutObject", b""), ("GetObject", b"A")])
+def test_letters_are_made_side_by_side(oss: Oss, operation: str, found: bytes) -> None:
+    """prepare.py writes as many at a time as --parallel says, and so looks at those that are there."""
+    oss.put(*[found] * 50 if found else [])
+    held = oss.server.faults.add(Fault(operation, Hold(), times=8))
+    with ThreadPoolExecutor(1) as beside:
+        preparing = beside.submit(steps.prepare, oss.place.storage, LAYOUT, 50, parallel=8)
+        deadline = time.monotonic() + 60
+        while held.hits < 8 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        held.release()
+        preparing.result()
+    assert oss.server.counters.operations[operation].max_concurrent == 8
+    assert oss.place.names() == {LAYOUT.file(1, number) for number in range(50)}
+
+
 def test_combined_checksums() -> None:
     """CRC64s of pieces give the whole's; one unknown piece makes it unknown, an empty one does not."""
     pieces = [b"1234", b"", b"56789"]

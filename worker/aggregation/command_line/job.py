@@ -38,6 +38,7 @@ class Job:
         self.root = root
         self.layout = layout
         self.checksum = checksum
+        self.parallel = settings.parallel
         self._summary_file = summary_file
         hide_password(root.password)
         self.storage: Storage = open_storage(root, settings)

@@ -158,7 +158,8 @@ _COMMON = (
         type=COUNT,
         default=Settings().parallel,
         metavar="P",
-        help="How many requests to an object store, or looks at files on a mount, are under way at a time.",
+        help="How many requests to an object store, looks at files on a mount, or files that prepare.py "
+        "writes, are under way at a time.",
     ),
     option(
         "--timeout",
