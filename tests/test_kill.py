@@ -166,7 +166,6 @@ JOINS = [
     Plan("merge.py", (INT, TERM), 8),
 ]
 TREES = [Plan("pipeline.py", (KILL,), 18), Plan("pipeline.py", (TERM,), 14), Plan("pipeline.py", (INT,), 10)]
-LETTERS = [Plan("prepare.py", (KILL,), 14), Plan("prepare.py", (TERM,), 12), Plan("prepare.py", (INT,), 8)]
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +177,7 @@ def _tidy(root: Path) -> Iterator[None]:
 
 def test_enough_kills() -> None:
     """At least 200 signals reach live processes: the loops below count no other."""
-    assert sum(plan.strikes for plan in [*JOINS, *TREES, *LETTERS]) >= 200
+    assert sum(plan.strikes for plan in [*JOINS, *TREES]) >= 200
 
 
 @pytest.mark.parametrize("plan", JOINS, ids=str)
@@ -294,35 +293,4 @@ def test_a_killed_pipeline_is_taken_up(plan: Plan, root: Path) -> None:
                 resumed += bool(kept)
                 assert len(kept) == len(same), "what is kept is what stays"
     assert resumed >= plan.strikes / 10, f"{resumed} of {trial} runs were cut off with something done"
-    check_spread(moments, plan.strikes)
-
-
-@pytest.mark.parametrize("plan", LETTERS, ids=str)
-def test_a_killed_preparation(plan: Plan, root: Path) -> None:
-    """Every letter that is there is whole and stays; the next call writes the others only."""
-    chance = Random(f"{SEED} {plan}")
-    count = 80
-    folder = root / "l1"
-    arguments = command("prepare.py", count, "--root", root)
-    whole = undisturbed(arguments)
-    moments: Counter[str] = Counter()
-    trial = 0
-    while moments.total() < plan.strikes or len(moments) < len(MOMENTS):
-        trial += 1
-        for path in folder.iterdir():
-            path.unlink()
-        aim = AIMS[trial % len(AIMS)]
-        watched = folder / f"{count - 1 if aim == 'after' else chance.randrange(count)}.txt"
-        struck = strike(arguments, root, watched, plan.signals, aim, chance, whole)
-        with story(plan, trial, struck):
-            assert trial < 10 * plan.strikes, "too few signals met a live process"
-            moments.update([struck.moment] * struck.alive)
-            check_end(struck, plan.signals, root)
-            there = {path: path.read_bytes() for path in folder.glob("*.txt")}
-            assert all(len(data) == 1 and data.isupper() for data in there.values()), "not a letter"
-            if struck.exit_code != 0:
-                assert undisturbed(arguments) > 0
-            assert temporaries(root) == [], "the dead run's temporary is still there"
-            assert sorted(path.name for path in folder.iterdir()) == sorted(f"{n}.txt" for n in range(count))
-            assert {path: path.read_bytes() for path in there} == there, "a letter changed"
     check_spread(moments, plan.strikes)

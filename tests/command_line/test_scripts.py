@@ -12,24 +12,9 @@ import pytest
 
 import machine
 from aggregation.errors import EXIT_CODES
-from scripts import WORKER, Script, command, environment, finished, leftovers, write_level
+from scripts import WORKER, Script, command, environment, finished, write_level
 
 SCRIPTS = sorted(path.name for path in WORKER.glob("*.py"))
-
-
-def test_the_tutorial_by_hand(run: Script, root: Path) -> None:
-    """The tutorial's 25 commands after prepare.py give the 32 letters in order."""
-    assert run("prepare.py").returncode == 0
-    letters = b"".join((root / f"l1/{n}.txt").read_bytes() for n in range(32))
-    assert len(letters) == 32
-    assert letters.isalpha()
-    assert letters.isupper()
-    outcomes = [run("process.py", n, 1) for n in range(16)]
-    outcomes += [run("process.py", n, 2) for n in range(8)]
-    outcomes += [run("merge.py", 8)]
-    assert {outcome.returncode for outcome in outcomes} == {0}
-    assert (root / "result.txt").read_bytes() == letters
-    assert leftovers(root) == []
 
 
 def test_bytes_are_bytes(run: Script, root: Path) -> None:

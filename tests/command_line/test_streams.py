@@ -55,7 +55,7 @@ def test_a_command_whose_messages_nobody_reads(root: Path, where: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("process.py", "--help"), ("-m",), ("plan.py", "1", "--files", "4"), ("pipeline.py",)],
+    [("process.py", "--help"), ("-m",), ("plan.py", "1", "--files", "4"), ("process.py", "0", "1")],
     ids=str,
 )
 def test_a_full_stdout_is_no_bug(root: Path, arguments: tuple[str, ...]) -> None:
@@ -69,12 +69,20 @@ def test_a_full_stdout_is_no_bug(root: Path, arguments: tuple[str, ...]) -> None
     assert outcome.returncode == 6, outcome
     assert outcome.stderr.count("\n") == 1
     assert "stdout: No space left on device" in outcome.stderr
+    if arguments[-1] == "1":
+        assert "the target is complete" in outcome.stderr
+        assert (root / "l2/0.txt").read_bytes() == b"ab"
 
 
-def test_help_to_a_reader_that_goes_away(root: Path) -> None:
-    """A pager that is left early is no error."""
-    outcome = redirected("| true; exit ${PIPESTATUS[0]}", "process.py", "--help", AGGREGATION_ROOT=str(root))
+@pytest.mark.parametrize("arguments", [["--help"], ["0", "1"]], ids=["a pager", "a join"])
+def test_a_reader_that_goes_away(root: Path, arguments: list[str]) -> None:
+    """What is left early is no error, and the target is made."""
+    write_level(root, 1, [b"a", b"b"])
+    outcome = redirected(
+        "| true; exit ${PIPESTATUS[0]}", "process.py", *arguments, AGGREGATION_ROOT=str(root)
+    )
     assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert (root / "l2").exists() == (arguments == ["0", "1"])
 
 
 def test_a_list_that_cannot_be_printed(root: Path) -> None:

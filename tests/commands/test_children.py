@@ -379,18 +379,6 @@ def test_a_program_that_is_still_written(run: Script, root: Path, tmp_path: Path
     assert "Text file busy" in outcome.stderr
 
 
-def test_more_inputs_than_a_command_line_holds(run: Script, root: Path) -> None:
-    """--fan-in and standard input are named; the latter works."""
-    with_long_names = root / ("d" * 200) / ("e" * 200)
-    write_level(with_long_names, 1, [b"x"] * 6000)
-    outcome = run("merge.py", 6000, "--level", 1, "--root", with_long_names, "--command", "cat {inputs}")
-    assert outcome.returncode == 7
-    assert "Argument list too long: 6000 inputs" in outcome.stderr
-    assert "--fan-in" in outcome.stderr
-    assert "{inputs-file}" in outcome.stderr
-    assert run("merge.py", 6000, "--level", 1, "--root", with_long_names, "--command", "cat").returncode == 0
-
-
 def test_too_many_processes(root: Path) -> None:
     """Neither a thread nor a process can be started: that passes, so 75, and it is no bug."""
     machine.syscall_filter()

@@ -70,7 +70,8 @@ def test_ten_thousand_inputs_need_no_command_line(run: Script, tmp_path: Path) -
     options = ["--root", root, "--level", 1, "--command"]
     outcome = run("merge.py", 10_000, *options, "cat {inputs}")
     assert outcome.returncode == 7
-    assert "let the program read a list of them ({inputs-file})" in outcome.stderr
+    assert "Argument list too long: 10000 inputs" in outcome.stderr
+    assert "lower --fan-in, let the program read a list of them ({inputs-file})" in outcome.stderr
     outcome = run("merge.py", 10_000, *options, "sort -n --files0-from={inputs-file:nul}")
     assert outcome.returncode == 0, outcome.stderr
     assert (root / "result.txt").read_bytes() == b"".join(b"%d\n" % number for number in range(10_000))

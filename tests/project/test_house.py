@@ -2,12 +2,9 @@
 
 import ast
 import re
-import sys
 from pathlib import Path
 
-import pytest
-
-from scripts import REPOSITORY, WORKER, finished
+from scripts import REPOSITORY, WORKER
 
 LENGTHS = REPOSITORY / "tests" / "support" / "lengths.py"
 
@@ -48,26 +45,3 @@ def test_the_map_of_oss() -> None:
     told = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
     files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
     assert files <= set(re.findall(r"\w+", told))
-
-
-MANY = "".join(f"    def act_{number}(self) -> None: ...\n" for number in range(13))
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("x = 1\n" * 300, None),
-        ("x = 1\n" * 301, "301 lines"),
-        ("def f():\n" + "    x = 1\n" * 49, None),
-        ("def f():\n" + "    x = 1\n" * 50, "f has 51 lines"),
-        (f"class Client:\n{MANY}", "Client has 13 public methods"),
-        (f"class OssStorage(Storage):\n{MANY}", None),
-        (f"class Storage(Protocol):\n{MANY}", None),
-    ],
-)
-def test_lengths(tmp_path: Path, code: str, said: str | None) -> None:
-    """What grows past a limit is named; a protocol and its stores may have more methods."""
-    (tmp_path / "code.py").write_text(code)
-    done = finished([sys.executable, str(LENGTHS), str(tmp_path)])
-    assert (done.returncode, done.stderr) == (1 if said else 0, "")
-    assert (said or "") in done.stdout

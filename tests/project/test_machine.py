@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -47,30 +46,3 @@ def test_a_part_that_is_missing(part: str) -> None:
     code, printed = suite("-x", TESTS / file, REQUIRE_PARTS="1", **variables)
     assert code == 1, printed
     assert f"install {cure}" in printed
-
-
-def test_packages_that_nobody_has_compiled(tmp_path: Path) -> None:
-    """Without a .pyc file the tests of OSS pass: what the compiler says of oss2 is oss2's own affair."""
-    chosen = ("-k", "oss and again", TESTS / "stores/test_contract.py")
-    code, printed = suite(*chosen, PYTHONPYCACHEPREFIX=str(tmp_path / "none"), PYTHONDONTWRITEBYTECODE="1")
-    assert code == 0, printed
-    assert "site-packages/oss2/" in printed, "the compiler no longer warns: this test shows nothing"
-
-
-def test_whose_warnings_are_errors(tmp_path: Path) -> None:
-    """Ours are, while running and while compiled, and what nobody closed is; another package's are not."""
-    path = tmp_path / "test_ours.py"
-    warn = "import warnings; warnings.warn('x')"
-    path.write_text(
-        "def test_compiled(): exec(compile('\"\\\\w\"', 'ours.py', 'exec'))\n"
-        f"def test_running(): exec({warn!r}, {{'__name__': 'ours'}})\n"
-        f"def test_named_alike(): exec({warn!r}, {{'__name__': 'yaml_of_ours'}})\n"
-        "def test_unclosed(): open(__file__)\n"
-        "def test_their_compiled(): exec(compile('\"\\\\w\"', '/lib/site-packages/a.py', 'exec'))\n"
-        f"def test_their_running(): exec({warn!r}, {{'__name__': 'yaml.loader'}})\n"
-    )
-    configuration = ("-c", REPOSITORY / "pyproject.toml", "-p", "conftest")
-    code, printed = suite(*configuration, path, PYTHONPATH=str(TESTS))
-    assert code == 1, printed
-    failed = {line.split("::")[1].split()[0] for line in printed.splitlines() if line.startswith("FAILED")}
-    assert failed == {"test_compiled", "test_running", "test_named_alike", "test_unclosed"}, printed

@@ -58,12 +58,14 @@ class Stopped:
 )
 def test_a_signal_ends_a_wait(server: OssServer, script: str, action: Answer | Hold, operation: str) -> None:
     """While a request is answered by 503 or not at all: the end within docker stop's 10 s, nothing left."""
+    server.put("demo", "a/l2/0.txt", b"old")
     fault = server.faults.add(Fault(operation, action))
     stopped = Stopped(server, fault, *script.split(), signum=signal.SIGTERM)
     assert stopped.returncode == 143
     assert stopped.seconds < 10
     assert stopped.stderr.count("\n") == 1
     assert "SIGTERM: stopped; " in stopped.stderr
+    assert server.get("demo", "a/l2/0.txt") == b"old"
     assert server.uploads("demo") == [] or "temporaries are removed" not in stopped.stderr
     if action == BUSY:
         assert server.uploads("demo") == []

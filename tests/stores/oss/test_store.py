@@ -1,14 +1,12 @@
 """The OSS store: requests and bytes, faults at every operation, sources that change, runs that are killed."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +17,6 @@ from aggregation import steps
 from aggregation.errors import AggregationError, IntegrityError, UnavailableError
 from aggregation.layout import Layout
 from aggregation.stores.checksum import combined
-from aggregation.stores.oss.answers import is_retried
 from aggregation.stores.promise import Settings
 from oss_server import (
     Answer,
@@ -130,28 +127,6 @@ def test_progress_of_a_group_looks_at_no_other(oss: Oss, tmp_path: Path) -> None
     assert oss.server.counters.operations["ListObjects"].requests == 0
     assert oss.server.counters.operations["HeadObject"].requests <= 40 + 16
     assert oss.place.get("l2/0.txt") == whole
-
-
-def test_server_side_beats_streaming(oss: Oss) -> None:
-    """At 50 MB/s the join takes less than a fifth of the time of GET and PUT through the client."""
-    whole = oss.put(os.urandom(8 * MIB), os.urandom(8 * MIB))
-    oss.server.settings.bandwidth = 50_000_000
-    started = time.perf_counter()
-    oss.join()
-    ours = time.perf_counter() - started
-    assert oss.target == whole
-    bucket = oss2.Bucket(oss2.Auth("id", "secret"), oss.server.endpoint, "demo", enable_crc=False)
-    started = time.perf_counter()
-    data = b"".join(
-        block
-        for number in range(2)
-        for block in iter(partial(bucket.get_object(f"a/root/l1/{number}.txt").read, MIB), b"")
-    )
-    bucket.put_object("a/root/l2/1.txt", data)
-    streaming = time.perf_counter() - started
-    bucket.session.session.close()
-    assert data == whole
-    assert streaming > 5 * ours
 
 
 def test_many_small_objects_are_fetched_in_parallel(oss: Oss) -> None:
@@ -329,38 +304,6 @@ def test_every_fault_at_every_operation(oss: Oss, shape: str, operation: str, fa
     assert oss.target == whole
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "retried"),
-    [
-        (404, "NoSuchKey", False),
-        (404, "NoSuchBucket", False),
-        (404, "NoSuchUpload", False),
-        (403, "AccessDenied", False),
-        (403, "SignatureDoesNotMatch", False),
-        (403, "InvalidAccessKeyId", False),
-        (403, "RequestTimeTooSkewed", True),
-        (400, "EntityTooSmall", False),
-        (400, "InvalidPart", False),
-        (409, "FileAlreadyExists", False),
-        (409, "PositionNotEqualToLength", False),
-        (409, "ObjectNotAppendable", False),
-        (412, "PreconditionFailed", False),
-        (408, "RequestTimeout", True),
-        (429, "", True),
-        (500, "InternalError", True),
-        (503, "ServiceUnavailable", True),
-        (503, "TotalQpsLimitExceeded", True),
-        (503, "UploadTrafficRateLimitExceeded", True),
-        (503, "DownloadTrafficRateLimitExceeded", True),
-        (403, "MetaOperationQpsLimitExceeded", True),
-        (403, "ActiveRequestLimitExceeded", True),
-    ],
-)
-def test_what_is_retried(status: int, code: str, retried: bool) -> None:
-    """The error table, row by row."""
-    assert is_retried(status, code) == retried
-
-
 def test_an_error_names_operation_object_and_request(oss: Oss) -> None:
     """The one line is enough to ask the service's support."""
     oss.put(b"a", b"b")
@@ -502,39 +445,6 @@ def test_combined_checksums() -> None:
     assert combined([*known, (None, 1)]) is None
 
 
-@pytest.mark.parametrize(
-    "operation", ["UploadPartCopy", "CompleteMultipartUpload", "InitiateMultipartUpload"]
-)
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_killed_in_the_middle(oss: Oss, operation: str, signum: signal.Signals) -> None:
-    """SIGTERM and SIGINT abort the upload at once; after any kill the target is whole, and a rerun works."""
-    whole = oss.put(os.urandom(2 * MIB), os.urandom(2 * MIB))
-    oss.place.put("l2/0.txt", b"old")
-    before = oss.place.names()
-    hold = oss.server.faults.add(Fault(operation, Hold(), times=1))
-    arguments = command("process.py", 0, 1, "--root", "oss://demo/a/root")
-    variables = environment(**oss.server.environment())
-    merging = subprocess.Popen(arguments, env=variables, stderr=subprocess.PIPE, text=True)
-    hold.wait_until_hit(30)
-    time.sleep(0.1)  # until the worker waits: between Python's last look and the call a signal is not heard
-    merging.send_signal(signum)
-    if signum != signal.SIGKILL:
-        # A request that hangs does not keep the worker from ending.
-        _, complaint = merging.communicate(timeout=20)
-        assert merging.returncode == 128 + signum
-        assert complaint.count("\n") == 1
-    else:
-        merging.communicate()
-    hold.release()
-    time.sleep(0.2)  # the held request is carried out, or finds its upload gone
-    assert oss.target in (b"old", whole)
-    if signum != signal.SIGKILL and operation != "InitiateMultipartUpload":
-        assert oss.place.names() == before
-    again = subprocess.run(arguments, env=variables, check=False, capture_output=True)
-    assert again.returncode == 0
-    assert oss.target == whole
-
-
 def test_two_runs_at_once(oss: Oss) -> None:
     """Eight runs of one step at once leave one whole result and no upload."""
     whole = oss.put(os.urandom(2 * MIB), os.urandom(2 * MIB), os.urandom(10))
@@ -545,15 +455,3 @@ def test_two_runs_at_once(oss: Oss) -> None:
         thread.join()
     assert oss.target == whole
     assert not oss.server.uploads("demo")
-
-
-def test_sweep_leaves_the_young(oss: Oss) -> None:
-    """merge.py aborts what is a day old only: an upload that runs now belongs to somebody."""
-    bucket = oss2.Bucket(oss2.Auth("id", "secret"), oss.server.endpoint, "demo")
-    bucket.init_multipart_upload("a/root/l1/7.txt")
-    bucket.session.session.close()
-    oss.place.put("l1/.0.txt.host.1.abc.tmp", b"an intermediate object")
-    oss.place.put("l1/0.txt", b"x")
-    steps.merge(oss.place.storage, LAYOUT, 1, output="result.txt")
-    assert len(oss.server.uploads("demo")) == 1
-    assert oss.place.get("l1/.0.txt.host.1.abc.tmp")

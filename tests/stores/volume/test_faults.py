@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -408,53 +408,6 @@ def test_a_link_as_target_is_replaced(run: Script, root: Path, make: Callable[[P
     assert (root / "l2/0.txt").stat().st_size == 400_000
 
 
-def piped(root: Path, stdout: IO[bytes] | int) -> subprocess.CompletedProcess[str]:
-    """process.py 0 1 with a stdout of our choice."""
-    fill(root)
-    return subprocess.run(
-        command("process.py", 0, 1, "--root", root),
-        env=environment(),
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_a_reader_that_went_away(root: Path) -> None:
-    """`process.py ... | true` is no error: the target is made."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with open(writer, "wb") as stdout:
-        outcome = piped(root, stdout)
-    assert (outcome.returncode, outcome.stderr) == (0, "")
-    assert (root / "l2/0.txt").stat().st_size == 400_000
-
-
-def test_stdout_on_a_full_disk(root: Path) -> None:
-    """A summary that cannot be written is exit code 6, and the line says that the target is complete."""
-    with open("/dev/full", "wb") as stdout:
-        outcome = piped(root, stdout)
-    assert outcome.returncode == 6
-    assert outcome.stderr.count("\n") == 1
-    assert "the target is complete" in outcome.stderr
-    assert "stdout: No space left on device" in outcome.stderr
-    assert (root / "l2/0.txt").stat().st_size == 400_000
-    assert leftovers(root) == []
-
-
-def test_no_stdout_at_all(root: Path) -> None:
-    """A closed stdout is no error either."""
-    fill(root)
-    line = ["sh", "-c", 'exec "$@" >&-', "sh", *command("process.py", 0, 1, "--root", root)]
-    outcome = subprocess.run(
-        line, env=environment(), stderr=subprocess.PIPE, text=True, timeout=60, check=False
-    )
-    assert (outcome.returncode, outcome.stderr) == (0, "")
-    assert (root / "l2/0.txt").stat().st_size == 400_000
-
-
 def test_a_summary_file_nowhere(run: Script, root: Path, tmp_path: Path) -> None:
     """A summary file in a folder that is not there is exit code 6; the line says that the target is made."""
     fill(root)
@@ -464,14 +417,6 @@ def test_a_summary_file_nowhere(run: Script, root: Path, tmp_path: Path) -> None
     assert f"{tmp_path}/none/summary.json: No such file or directory" in outcome.stderr
     assert "the target is complete" in outcome.stderr
     assert (root / "l2/0.txt").stat().st_size == 400_000
-
-
-def test_an_error_survives_a_closed_stderr(root: Path) -> None:
-    """Where nobody listens the exit code still tells."""
-    line = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command("process.py", 0, 1, "--root", root)]
-    assert (
-        subprocess.run(line, env=environment(), capture_output=True, timeout=60, check=False).returncode == 3
-    )
 
 
 @pytest.fixture
@@ -586,19 +531,6 @@ def test_a_pipeline_removes_every_dead_temporary(run: Script, root: Path, dead: 
     assert leftovers(root) == []
 
 
-@pytest.mark.parametrize("options", [[], ["--fan-in", "3"]])
-def test_numbers_of_100_digits(run: Script, root: Path, options: list[str]) -> None:
-    """The largest number that the contract allows fits a file name, its temporary's included."""
-    fan_in = int(options[1]) if options else 2
-    number = 10**100 // fan_in - 1
-    (root / "l1").mkdir()
-    for step in range(fan_in):
-        (root / f"l1/{number * fan_in + step}.txt").write_bytes(b"%d" % step)
-    outcome = run("process.py", number, 1, *options)
-    assert (outcome.returncode, outcome.stderr) == (0, "")
-    assert (root / f"l2/{number}.txt").read_bytes() == b"012"[:fan_in]
-
-
 @pytest.mark.parametrize("digits", [99, 100])
 def test_a_level_of_100_digits(run: Script, root: Path, digits: int) -> None:
     """The same for a level's number."""
@@ -607,17 +539,6 @@ def test_a_level_of_100_digits(run: Script, root: Path, digits: int) -> None:
     outcome = run("process.py", 0, level)
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert (root / f"l{level + 1}/0.txt").read_bytes() == b"ab"
-
-
-@pytest.mark.parametrize(
-    "arguments", [("process.py", "1" * 101, 1), ("process.py", 0, "1" * 101), ("merge.py", "1" * 101)]
-)
-def test_numbers_of_101_digits(run: Script, root: Path, arguments: tuple[object, ...]) -> None:
-    """One digit more is wrong usage, in one line."""
-    fill(root)
-    script, *rest = arguments
-    check(run(str(script), *rest), str(script), 2, ["101 digits", "--help"])
-    assert (root / "l2/0.txt").read_bytes() == OLD
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 import machine
 from aggregation.stores.volume import mounts
-from scripts import Script, command, environment, finished, leftovers, mounted, write_level
+from scripts import Script, command, environment, leftovers, mounted, write_level
 
 MIB = 1 << 20
 
@@ -127,20 +127,6 @@ def test_a_commands_target_has_the_mode_of_a_plain_join(root: Path, mask: str, b
             stdout=subprocess.DEVNULL,
         )
     assert mode(root / "l2/1.txt") == mode(root / "l2/0.txt") == 0o666 & ~int(mask, 8)
-
-
-def test_paths_of_a_command_are_absolute(root: Path) -> None:
-    """With a relative root too, since the program may change its folder."""
-    write_level(root, 1, [b"a", b"b"])
-    line = "sh -c 'cd / && cat \"$@\" > {output}' sh {inputs}"
-    outcome = finished(
-        command("process.py", 0, 1, "--root", root.name, "--command", line),
-        cwd=root.parent,
-        env=environment(),
-    )
-    assert (outcome.returncode, outcome.stderr) == (0, "")
-    assert (root / "l2/0.txt").read_bytes() == b"ab"
-    assert leftovers(root) == []
 
 
 TABLE = """\

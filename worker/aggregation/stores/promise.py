@@ -33,9 +33,9 @@ Advance = Callable[[int], None]
 """Called with the number of bytes moved since the last call. What it raises stops the move and cleans up."""
 
 
-Way = Literal["server-side", "shared extents", "kernel copy", "streamed", "renamed"]
-"""How bytes moved: not through this machine, not copied at all, not through the process, or through it; the
-last where a command had written them beside the target."""
+Way = Literal["server-side", "kernel copy", "streamed", "renamed"]
+"""How bytes moved: not through this machine, not through the process, or through it; the last where a command
+had written them beside the target."""
 
 
 class Entry(NamedTuple):

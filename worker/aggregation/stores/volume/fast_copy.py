@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from mmap import mmap
-from struct import Struct
 
 from aggregation.stores.checksum import crc64_of
 from aggregation.stores.promise import Way
@@ -176,11 +175,8 @@ class Appender:
         self._pending = 0
 
     def way(self) -> Way:
-        """How most of the bytes moved. To be called after the target was synced."""
-        way: Way = max(self.moved, key=lambda name: self.moved[name], default="streamed")
-        if way == "kernel copy" and _shares_extents(self._target, self.size):
-            return "shared extents"
-        return way
+        """How most of the bytes moved."""
+        return max(self.moved, key=lambda name: self.moved[name], default="streamed")
 
     def count(self, size: int, way: Way) -> None:
         """Note that `size` bytes moved."""
@@ -223,32 +219,3 @@ def _copy_file_range(appender: Appender, source: int) -> None:
 
 def _sendfile(appender: Appender, source: int) -> None:
     appender.pass_to(lambda target, source, count: os.sendfile(target, source, None, count), source)
-
-
-_FS_IOC_FIEMAP = 0xC020660B
-_FIEMAP_EXTENT_SHARED = 0x2000
-_FIEMAP = Struct("=QQIIII")
-_FIEMAP_EXTENT = Struct("=QQQQQIIII")
-_EXTENTS = 128
-"""Extents for one system call."""
-
-
-def _shares_extents(descriptor: int, size: int) -> bool:
-    """Whether the file shares most of its bytes with other files, as the file system's map says."""
-    shared = position = 0
-    while position < size:
-        answer = bytearray(_FIEMAP.size + _EXTENTS * _FIEMAP_EXTENT.size)
-        _FIEMAP.pack_into(answer, 0, position, size - position, 0, 0, _EXTENTS, 0)
-        try:
-            ioctl(descriptor, _FS_IOC_FIEMAP, answer)
-        except OSError:
-            return False  # a file system without such a map shares no extents
-        mapped = _FIEMAP.unpack_from(answer)[3]
-        if not mapped:
-            break
-        extents = memoryview(answer)[_FIEMAP.size :][: mapped * _FIEMAP_EXTENT.size]
-        for start, _, length, _, _, flags, *_ in _FIEMAP_EXTENT.iter_unpack(extents):
-            position = start + length
-            if flags & _FIEMAP_EXTENT_SHARED:
-                shared += length
-    return shared > size // 2
