@@ -32,11 +32,18 @@ def main() -> int:
     parser.add_argument(
         "--bandwidth", type=float, help="bytes a second of object data, all connections together"
     )
+    parser.add_argument(
+        "--requests-per-second", type=float, help="requests answered in a second; others get 503"
+    )
     options = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    settings = Settings(latency=options.latency, bandwidth=options.bandwidth)
+    settings = Settings(
+        latency=options.latency,
+        bandwidth=options.bandwidth,
+        requests_per_second=options.requests_per_second,
+    )
     buckets = options.bucket or ["demo"]
     with OssServer(
         buckets, directory=options.directory, host=options.host, port=options.port, settings=settings

@@ -4,7 +4,7 @@ import time
 from email.utils import formatdate
 
 from oss_server.body import Body, Intake
-from oss_server.errors import OssError, not_implemented
+from oss_server.errors import OssError, not_implemented, too_many_requests
 from oss_server.exchange import Exchange
 from oss_server.operations import Service
 from oss_server.requests import Request, Response
@@ -37,6 +37,9 @@ class Answering:
         """
         self._shaper.wait(self._settings.latency)
         try:
+            if not self._shaper.admits():
+                exchange.ticket.refuse()
+                raise too_many_requests()
             exchange.act_before(self._shaper)
             response = exchange.instead(after=False) or self._carry_out(exchange)
             exchange.act_after(response)

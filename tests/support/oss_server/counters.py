@@ -15,6 +15,7 @@ class Tally:
         bytes_out: Bytes sent: status lines, headers and bodies.
         concurrent: Requests being answered now.
         max_concurrent: The most that were being answered at one time.
+        refused: Of the requests, those beyond the limit of requests a second.
     """
 
     requests: int = 0
@@ -22,6 +23,7 @@ class Tally:
     bytes_out: int = 0
     concurrent: int = 0
     max_concurrent: int = 0
+    refused: int = 0
 
 
 class Tallies(dict[str, Tally]):
@@ -62,6 +64,12 @@ class Ticket:
                 tally.requests += 1
                 tally.concurrent += 1
                 tally.max_concurrent = max(tally.max_concurrent, tally.concurrent)
+
+    def refuse(self) -> None:
+        """Count the request as one too many."""
+        with self._lock:
+            for tally in self._tallies:
+                tally.refused += 1
 
     def received(self, count: int) -> None:
         """Count bytes that came in."""

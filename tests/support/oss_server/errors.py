@@ -87,6 +87,11 @@ def malformed_xml() -> OssError:
     return OssError(400, "MalformedXML", "The XML you provided was not well-formed.")
 
 
+def too_many_requests() -> OssError:
+    """Return the error for a request beyond the limit of requests a second."""
+    return OssError(503, "TotalQpsLimitExceeded", "Please reduce your request rate.")
+
+
 def not_implemented(what: str) -> OssError:
     """400: this server does not know the operation."""
     return OssError(400, "NotImplemented", f"This server does not implement {what}.")

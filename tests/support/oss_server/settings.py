@@ -13,6 +13,7 @@ class Settings:
         latency: Seconds added to every request.
         bandwidth: Bytes a second of object data, all connections and both directions together; None: no
             limit.
+        requests_per_second: Requests answered in a second, others get 503 TotalQpsLimitExceeded; None: all.
         crc_on_copies: Whether objects made by CopyObject or holding copied parts have a CRC64. The service's
             documents say that they may have none.
         crc_in_list_parts: Whether ListParts tells each part's CRC64.
@@ -30,6 +31,7 @@ class Settings:
 
     latency: float = 0.0
     bandwidth: float | None = None
+    requests_per_second: float | None = None
     crc_on_copies: bool = True
     crc_in_list_parts: bool = True
     copy_appendable: bool = True

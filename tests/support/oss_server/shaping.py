@@ -1,4 +1,4 @@
-"""Bandwidth: one budget of bytes a second that all connections share."""
+"""Bandwidth and requests a second: budgets that all connections share."""
 
 import threading
 import time
@@ -7,15 +7,20 @@ from oss_server.body import PIECE
 from oss_server.settings import Settings
 
 _SMOOTHNESS = 0.01  # seconds of budget that one step may take: finer costs CPU, coarser makes bursts
+_BURST_SECONDS = 0.25  # of requests that may come at once
 
 
 class Shaper:
-    """Spreads object bytes over time by `Settings.bandwidth`, and waits out `Settings.latency`."""
+    """Spreads object bytes over time by `Settings.bandwidth`, and waits out `Settings.latency`.
+
+    It refuses what is beyond `Settings.requests_per_second`.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._free_at = 0.0
+        self._next_request = 0.0
         self._closing = threading.Event()
 
     def piece(self) -> int:
@@ -33,6 +38,19 @@ class Shaper:
             self._free_at = max(self._free_at, now) + count / bandwidth
             wait = self._free_at - now
         self.wait(wait)
+
+    def admits(self) -> bool:
+        """Say whether one more request is within the budget, and take it from there."""
+        rate = self._settings.requests_per_second
+        if rate is None:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            due = max(self._next_request, now - _BURST_SECONDS)
+            if due > now:
+                return False
+            self._next_request = due + 1 / rate
+            return True
 
     def wait(self, seconds: float) -> None:
         """Wait; at once after `close()`."""

@@ -156,10 +156,17 @@ _COMMON = (
     option(
         "--parallel",
         type=COUNT,
-        default=Settings().parallel,
         metavar="P",
+        show_default=f"{Settings().parallel}; {Settings().parallel_small} for small objects on OSS",
         help="How many requests to an object store, looks at files on a mount, or files that prepare.py "
         "writes, are under way at a time.",
+    ),
+    option(
+        "--requests-per-second",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="RATE",
+        show_default="as many as OSS takes",
+        help="Send OSS at most so many requests in a second: the bucket's limit divided by the pods at work.",
     ),
     option(
         "--timeout",
@@ -216,7 +223,8 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         run: str | None,
         checksum: bool,
         verify: bool,
-        parallel: int,
+        parallel: int | None,
+        requests_per_second: float | None,
         timeout: float,
         summary_file: str | None,
         **options: object,
@@ -224,7 +232,12 @@ def job(function: Callable[..., None]) -> Callable[..., None]:
         joins = 1
         if isinstance(workers := options.get("workers"), int):
             joins = options["workers"] = limits.joins(workers)
-        settings = Settings(min(parallel, PARALLEL_MAX), joins, timeout, verify=verify)
+        settings = Settings(
+            joins=joins, timeout=timeout, verify=verify, requests_per_second=requests_per_second
+        )
+        if parallel is not None:
+            bound = min(parallel, PARALLEL_MAX)
+            settings = settings._replace(parallel=bound, parallel_small=bound)
         layout = Layout(suffix, run or "")
         work = Job(root=root, layout=layout, settings=settings, checksum=checksum, summary_file=summary_file)
         try:

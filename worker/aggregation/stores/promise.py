@@ -22,11 +22,20 @@ class Settings(NamedTuple):
     """Parts of a multipart upload, at most: OSS's limit."""
     verify: bool = False
     """Read what was written back, and compare."""
+    parallel_small: int = 128
+    """Requests for little data under way at a time in this process."""
+    requests_per_second: float | None = None
+    """Requests to OSS in a second, at most; None: as many as it takes."""
 
     @property
     def share(self) -> int:
         """What of `parallel` each join may use."""
         return max(1, self.parallel // self.joins)
+
+    @property
+    def share_small(self) -> int:
+        """What of `parallel_small` each join may use."""
+        return max(1, self.parallel_small // self.joins)
 
 
 Advance = Callable[[int], None]

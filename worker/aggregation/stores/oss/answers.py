@@ -40,6 +40,9 @@ RETRIED_CODES = frozenset(
     }
 )
 
+_LIMIT_CODES = ("QpsLimitExceeded", "RateLimitExceeded", "ActiveRequestLimitExceeded")
+"""How the codes end by which OSS refuses what is beyond a limit."""
+
 _MISSING_CODES = frozenset({"NoSuchKey", "SymlinkTargetNotExist"})
 _DENIED_STATUSES = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _DENIED_CODES = frozenset(
@@ -51,6 +54,9 @@ _REQUEST_ID = "x-oss-request-id"
 
 _DOCUMENT_MAX = 16 * 1024**2
 """Bytes of a document: a page of 1,000 names of the longest, escaped, has 4 MB."""
+
+_DELAY_MAX = 60.0
+"""Seconds that a service may ask for: more is taken for a mistake."""
 
 _ERROR_MAX = 64 * 1024
 _MESSAGE_MAX = 300
@@ -75,6 +81,7 @@ class ServiceError(Exception):
         self.message = _one_line(found.get("Message", "")).rstrip(".")
         self.endpoint = _one_line(found.get("Endpoint", ""))
         self.location = _one_line(headers.get("Location", "").partition("?")[0])
+        self.delay = delay(headers)
         self.request_id = _one_line(headers.get(_REQUEST_ID, "") or found.get("RequestId", ""))
 
     def __str__(self) -> str:
@@ -216,6 +223,19 @@ def date(text: str) -> float | None:
 def is_retried(status: int, code: str) -> bool:
     """Whether a request that got this answer may be answered otherwise a moment later."""
     return status in RETRIED_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in RETRIED_CODES
+
+
+def is_refused_for_now(error: ServiceError) -> bool:
+    """Whether fewer requests are wanted."""
+    limited = error.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+    return limited or error.code.endswith(_LIMIT_CODES)
+
+
+def delay(headers: Mapping[str, str]) -> float:
+    """For how many seconds the service asks to wait, or made this request wait; 0 where it does not say."""
+    seconds = number(headers.get("Retry-After"), 0) or 0
+    milliseconds = number(headers.get("x-oss-qos-delay-time"), 0) or 0
+    return min(_DELAY_MAX, max(float(seconds), milliseconds / 1000))
 
 
 def translated(error: ServiceError, doing: str) -> Exception:

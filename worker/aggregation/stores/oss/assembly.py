@@ -12,6 +12,9 @@ from .multipart import MadePart, Multipart
 from .parts import Copy, Join, Part, Range, Relay
 from .sources import Source, known_crc64
 
+_SMALL_PARTS = 8 * 1024**2
+"""Bytes that the service copies in less time than the request for it waits."""
+
 
 class Assembly:
     """One join by multipart upload: of its target, and of the intermediate objects that it needs.
@@ -27,7 +30,8 @@ class Assembly:
         self._sources = list(sources)
         self._advance = advance
         self._intermediates: list[str] = []
-        parallel = bucket.settings.share
+        small = sum(source.size for source in sources) <= _SMALL_PARTS * len(sources)
+        parallel = bucket.settings.share_small if small else bucket.settings.share
         # Two pools: a part that waits for its fetches must not keep them from running.
         self._parts = ThreadPoolExecutor(parallel, thread_name_prefix="part")
         self._fetches = ThreadPoolExecutor(parallel, thread_name_prefix="fetch")

@@ -41,13 +41,15 @@ class Bucket(NamedTuple):
         """
         name = location.path.partition("/")[0]
         # One connection each for what runs at a time: parts, the fetches within them, and the main thread.
-        connections = 2 * settings.parallel + 1
+        parallel = max(settings.parallel, settings.parallel_small)
+        connections = 2 * parallel + 1
         client = OssClient(
             from_environment(f"opening {location}", name),
             name,
             connections=connections,
-            parallel=settings.parallel,
+            parallel=parallel,
             timeout=settings.timeout,
+            requests_per_second=settings.requests_per_second,
         )
         objects = Objects(client)
         uploads = Uploads(client)
@@ -56,7 +58,7 @@ class Bucket(NamedTuple):
             client,
             objects,
             uploads,
-            Reader(client, objects, settings.share),
+            Reader(client, objects, settings.share, settings.share_small),
             Unfinished(client, objects, uploads),
             threading.Semaphore(UPLOADS_AT_ONCE),
         )

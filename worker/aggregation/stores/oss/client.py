@@ -19,12 +19,16 @@ from . import answers
 from .answers import ServiceError
 from .credentials import Configuration
 from .listing import Item, Read
+from .pace import Pace
 from .transport import PATIENCE, TRANSPORT_ERRORS, lasting, reason
 from .tries import Tries
 from .wire import Wire
 
 _LOOK_SECONDS = 0.1
 """How often a wait looks whether the process is to end."""
+
+_WORK_SECONDS = 0.00015
+"""Of this process for a small request: signing, sending, reading. Threads that do it wait for each other."""
 
 Answer = TypeVar("Answer")
 
@@ -46,6 +50,7 @@ class OssClient:
         connections: int,
         timeout: float,
         parallel: int = 32,
+        requests_per_second: float | None = None,
     ) -> None:
         self.bucket_name = bucket
         self.requests = 0
@@ -53,6 +58,8 @@ class OssClient:
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(parallel)
         self._stopped = threading.Event()
+        self._pace = Pace(requests_per_second)
+        self._shortest = float("inf")
         self.wire = Wire(configuration, bucket, connections)
 
     def close(self) -> None:
@@ -67,6 +74,15 @@ class OssClient:
     def now(self) -> float:
         """Seconds since the epoch by the service's clock, as its last answer showed it."""
         return time.time() + self.wire.ahead
+
+    def at_a_time(self, most: int) -> int:
+        """How many threads help that ask for little data: as many as wait while one works, up to `most`.
+
+        The shortest answer so far says how long one waits; before any, `most`.
+        """
+        return max(
+            1, most if self._shortest == float("inf") else min(most, 1 + int(self._shortest / _WORK_SECONDS))
+        )
 
     def ask(
         self,
@@ -120,11 +136,15 @@ class OssClient:
             try:
                 # What cleans up after a signal does not wait for requests that nobody needs any more.
                 with contextlib.nullcontext() if cleaning else self._slots:
+                    self._wait_for_turn(tries, cleaning=cleaning)
                     self._go_on(doing, cleaning=cleaning)
                     with self._lock:
                         self.requests += 1
                     PATIENCE.seconds = tries.patience()
-                    return send()
+                    sent = time.monotonic()
+                    answer = send()
+                    self._shortest = min(self._shortest, time.monotonic() - sent)
+                    return answer
             except TRANSPORT_ERRORS as error:
                 if found := lasting(error):
                     raise ConfigurationError(doing, f"{self.wire.peer}: {found.why}", found.cure) from None
@@ -133,6 +153,8 @@ class OssClient:
             except ServiceError as error:
                 if not answers.is_retried(error.status, error.code):
                     raise answers.translated(error, doing) from error
+                if answers.is_refused_for_now(error):
+                    self._pace.refused(sent, error.delay)
                 why = str(error)
                 cause = error
             if not self._wait(tries, cleaning=cleaning):
@@ -149,8 +171,20 @@ class OssClient:
         """Wait until the next try; False if there is to be none."""
         until = time.monotonic() + tries.pause()
         while (now := time.monotonic()) < until:
-            stopped = self._stopped.is_set() or (not cleaning and stopping.seconds_left() is not None)
-            if stopped or until > tries.deadline():
+            if self._is_to_end(cleaning=cleaning) or until > tries.deadline():
                 return False
             self._stopped.wait(min(_LOOK_SECONDS, until - now))
         return True
+
+    def _wait_for_turn(self, tries: Tries, *, cleaning: bool) -> None:
+        """Wait until the pace lets a request go; that time is not one in which the service fails."""
+        seconds = self._pace.turn()
+        if not seconds or (cleaning and stopping.seconds_left() is not None):
+            return
+        began = time.monotonic()
+        while (left := began + seconds - time.monotonic()) > 0 and not self._is_to_end(cleaning=cleaning):
+            self._stopped.wait(min(_LOOK_SECONDS, left))
+        tries.excuse(time.monotonic() - began)
+
+    def _is_to_end(self, *, cleaning: bool) -> bool:
+        return self._stopped.is_set() or (not cleaning and stopping.seconds_left() is not None)

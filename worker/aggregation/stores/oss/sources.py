@@ -19,6 +19,9 @@ from .parts import Range
 LIST_FROM = 100
 """Sources from which on one listing is cheaper than a HEAD each."""
 
+SMALL = 64 * 1024
+"""Bytes that are on their way for less time than their request waits for its answer."""
+
 
 class Source(NamedTuple):
     """An input: its key, its size in bytes, and its state where it has been asked for."""
@@ -43,15 +46,16 @@ def _by_folder(key: str) -> tuple[str, str]:
 
 
 class Reader:
-    """Reads the objects of a bucket, `parallel` requests at a time in each call.
+    """Reads the objects of a bucket, `parallel` requests at a time in each call, or `small` for little data.
 
     Safe to use from several threads at once.
     """
 
-    def __init__(self, client: OssClient, objects: Objects, parallel: int) -> None:
+    def __init__(self, client: OssClient, objects: Objects, parallel: int, small: int) -> None:
         self._client = client
         self._objects = objects
         self._parallel = parallel
+        self._small = small
 
     def state_of(self, doing: str, key: str) -> Source:
         """A source by its HEAD.
@@ -87,7 +91,7 @@ class Reader:
             size = short.get(key)
             return self.state_of(doing, key) if size is None else Source(key, size, None)
 
-        return list(read_ahead(look_up, keys, self._parallel))
+        return list(read_ahead(look_up, keys, self._client.at_a_time(self._small)))
 
     def _from_first_to_last(self, keys: Sequence[str]) -> Iterator[Listed]:
         """What a folder's listing has between the first and last of these sorted keys of it; not all of much.
@@ -120,7 +124,7 @@ class Reader:
         def fetch(source: Source) -> bytes:
             return self.fetch(doing, source, Range(0, 0, source.size))[0]
 
-        return read_ahead(fetch, sources, self._parallel)
+        return read_ahead(fetch, sources, self._at_a_time(sources))
 
     def blocks(self, doing: str, sources: Sequence[Source]) -> Iterator[bytes]:
         """The bytes of all sources, in their order, in the pieces that readahead.blocks cuts each into."""
@@ -129,7 +133,13 @@ class Reader:
             return self.fetch(doing, *piece)[0]
 
         pieces = ((source, Range(0, *border)) for source in sources for border in blocks(source.size))
-        return read_ahead(fetch, pieces, self._parallel)
+        return read_ahead(fetch, pieces, self._at_a_time(sources))
+
+    def _at_a_time(self, sources: Sequence[Source]) -> int:
+        """How many are read at a time: of small ones more, since they wait and move little."""
+        if sum(source.size for source in sources) > SMALL * len(sources):
+            return self._parallel
+        return self._client.at_a_time(self._small)
 
     def crc64(self, doing: str, sources: Sequence[Source]) -> int:
         """The CRC64 of the sources' bytes, by reading them all."""

@@ -44,6 +44,10 @@ class Tries:
             self._stopping = time.monotonic() + _STOPPING_SECONDS
         return min(self._began + self.seconds, self._stopping or float("inf"))
 
+    def excuse(self, seconds: float) -> None:
+        """Leave out a time in which nothing was tried."""
+        self._began += seconds
+
     def patience(self) -> float:
         """Seconds without a byte that this try is given."""
         given = min(self._patience, READ_SECONDS)
