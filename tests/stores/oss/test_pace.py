@@ -3,7 +3,6 @@
 import heapq
 import itertools
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from aggregation.stores.oss.pace import Pace
 from oss_server import Fault, Instead, OssServer
 from places import oss_place
-from scripts import WORKER, environment
+from scripts import command, environment, finished
 
 
 class Outcome(NamedTuple):
@@ -137,28 +136,28 @@ def test_a_refusal_may_say_how_long_to_wait(tmp_path: Path, header: dict[str, st
 
 
 def _merges(server: OssServer, *options: str) -> list[int]:
-    """Exit codes of three merges at once, of 40 objects each."""
+    """Exit codes of three merges at once, of 25 objects each."""
     variables = environment(**server.environment())
     running = []
     for number in range(3):
-        for file in range(40):
+        for file in range(25):
             server.put("demo", f"{number}/l1/{file}.txt", b"a")
-        argv = [sys.executable, str(WORKER / "merge.py"), "40", "--root", f"oss://demo/{number}", *options]
+        argv = command("merge.py", 25, "--root", f"oss://demo/{number}", *options)
         running.append(subprocess.Popen(argv, env=variables, stdout=subprocess.DEVNULL))
     return [process.wait() for process in running]
 
 
 @pytest.fixture
 def limited() -> Iterator[OssServer]:
-    """A server that answers 60 requests a second."""
+    """A server that answers 100 requests a second."""
     with OssServer(["demo"]) as server:
-        server.settings.requests_per_second = 60.0
+        server.settings.requests_per_second = 100.0
         yield server
 
 
 def test_processes_that_know_their_share_are_never_refused(limited: OssServer) -> None:
     """By --requests-per-second."""
-    assert _merges(limited, "--requests-per-second", "20") == [0, 0, 0]
+    assert _merges(limited, "--requests-per-second", "30") == [0, 0, 0]
     assert limited.counters.total.refused == 0
 
 
@@ -166,3 +165,14 @@ def test_processes_that_do_not_know_it_come_to_their_end(limited: OssServer) -> 
     """The time in which they hold back is not one in which the service fails."""
     assert _merges(limited, "--timeout", "5") == [0, 0, 0]
     assert limited.counters.total.refused > 0
+
+
+def test_a_service_that_refuses_all_is_given_up_after_the_timeout(tmp_path: Path) -> None:
+    """However long it asks to wait: nobody is answered meanwhile."""
+    with oss_place(tmp_path) as (place, server):
+        for number in range(40):
+            place.put(f"l1/{number}.txt", b"a")
+        server.faults.add(Fault("HeadObject", Instead(503, b"", {"Retry-After": "60"})))
+        call = command("merge.py", 40, "--root", "oss://demo/a/root", "--timeout", 2)
+        outcome = finished(call, env=environment(**server.environment()))
+    assert outcome.returncode == 75, outcome.stderr

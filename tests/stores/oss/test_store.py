@@ -64,7 +64,8 @@ class Oss(NamedTuple):
 @pytest.fixture
 def oss(tmp_path: Path) -> Iterator[Oss]:
     """A server, an empty bucket, and a store that tries for a second."""
-    with oss_place(tmp_path, Settings(timeout=1.0, parallel=8, max_parts=10)) as (place, server):
+    settings = Settings(timeout=1.0, parallel=8, parallel_small=8, max_parts=10)
+    with oss_place(tmp_path, settings) as (place, server):
         yield Oss(place, server)
 
 

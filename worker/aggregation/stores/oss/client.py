@@ -59,6 +59,7 @@ class OssClient:
         self._slots = threading.Semaphore(parallel)
         self._stopped = threading.Event()
         self._pace = Pace(requests_per_second)
+        self._answered = 0.0
         self._shortest = float("inf")
         self.wire = Wire(configuration, bucket, connections)
 
@@ -143,7 +144,8 @@ class OssClient:
                     PATIENCE.seconds = tries.patience()
                     sent = time.monotonic()
                     answer = send()
-                    self._shortest = min(self._shortest, time.monotonic() - sent)
+                    self._answered = time.monotonic()
+                    self._shortest = min(self._shortest, self._answered - sent)
                     return answer
             except TRANSPORT_ERRORS as error:
                 if found := lasting(error):
@@ -177,14 +179,21 @@ class OssClient:
         return True
 
     def _wait_for_turn(self, tries: Tries, *, cleaning: bool) -> None:
-        """Wait until the pace lets a request go; that time is not one in which the service fails."""
+        """Wait until the pace lets a request go.
+
+        Where other requests are answered meanwhile, that is not a time in which the service fails.
+        """
         seconds = self._pace.turn()
         if not seconds or (cleaning and stopping.seconds_left() is not None):
             return
-        began = time.monotonic()
-        while (left := began + seconds - time.monotonic()) > 0 and not self._is_to_end(cleaning=cleaning):
-            self._stopped.wait(min(_LOOK_SECONDS, left))
-        tries.excuse(time.monotonic() - began)
+        began = now = time.monotonic()
+        while now < began + seconds and not self._is_to_end(cleaning=cleaning):
+            if now > tries.deadline() and self._answered < began:
+                return
+            self._stopped.wait(min(_LOOK_SECONDS, began + seconds - now))
+            now = time.monotonic()
+        if self._answered >= began:
+            tries.excuse(now - began)
 
     def _is_to_end(self, *, cleaning: bool) -> bool:
         return self._stopped.is_set() or (not cleaning and stopping.seconds_left() is not None)
