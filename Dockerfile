@@ -1,5 +1,9 @@
 # The worker's image. Plain Dockerfile syntax, so that the classic builder, BuildKit and buildah build it alike.
-FROM python:3.11-slim-bookworm AS build
+# BASE names the base image: by a tag, or where a release builds by `TAG@DIGEST`.
+ARG BASE=python:3.11-slim-bookworm
+ARG VERSION=0.2.0
+
+FROM ${BASE} AS build
 
 # crcmod comes as source only; built without a compiler it is pure Python and 40 times slower.
 RUN apt-get update \
@@ -7,35 +11,50 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 
 COPY requirements-build.txt requirements.txt /build/
-# Without build isolation the packages that come as source are built by the setuptools that was installed by its hash.
+# Without build isolation the packages that come as source are built by the setuptools that was installed by its hash;
+# without what a linker and a debugger are told of the folder in which that happens, two builds give the same bytes.
 # What the worker never asks for is a third of all that is installed: symbols for debuggers, tests, the elliptic curves of
 # a package that oss2 imports for client-side encryption, and by what rich colours source code and Markdown.
 RUN pip install --no-cache-dir --require-hashes -r /build/requirements-build.txt \
- && pip install --no-cache-dir --no-compile --no-build-isolation --use-pep517 --require-hashes \
-      --prefix=/build/prefix -r /build/requirements.txt \
- && cd /build/prefix/lib/python3.11/site-packages \
+ && CFLAGS=-g0 LDFLAGS=-Wl,--build-id=none pip install --no-cache-dir --no-compile --no-build-isolation --use-pep517 --require-hashes \
+      --prefix=/image/usr/local -r /build/requirements.txt \
+ && cd /image/usr/local/lib/python3.11/site-packages \
  && find . -depth -type d \( -name tests -o -name test -o -name SelfTest \) -exec rm -r {} + \
  && rm -f Crypto/PublicKey/_ec_nat* Crypto/PublicKey/_mlkem* \
  && rm -r pygments* markdown_it* mdurl* \
  && find . -name "*.so" -exec strip --strip-unneeded {} +
 
-COPY worker /build/worker
+COPY worker /image/opt/aggregation
 COPY recipes /build/recipes
 # COPY keeps the modes of the checkout: with umask 077 nobody but its owner could read the scripts.
-RUN chmod -R u=rwX,go=rX /build/worker /build/recipes
+RUN chmod -R u=rwX,go=rX /image/opt /build/recipes
 
 
-# What the image and the one with tools share, so that the packages below do not depend on the worker.
-FROM python:3.11-slim-bookworm AS base
+# All that the image has above its base, in one tree, the same for two builds of one commit.
+FROM ${BASE} AS furnished
 
-ARG VERSION=0.2.0
+ARG VERSION
+ARG SOURCE_DATE_EPOCH=0
+COPY --from=build /image /image
+COPY image /image/usr/local/share/sbom
+RUN site=/image/usr/local/lib/python3.11/site-packages \
+ && cd /image/usr/local/share/sbom \
+ && chmod 755 . && chmod 644 sbom.py \
+ && PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0 PYTHONPATH=$site python3 compile.py /image \
+ && rm compile.py \
+ && python3 sbom.py /image/usr/local/share/sbom/aggregation.cdx.json $site /usr/local/lib/python3.11/site-packages \
+ && find /image -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+
+
+# What the image and the one with tools share. What a build says of its commit stands below the packages of each, so
+# that these are not installed anew for every commit.
+FROM ${BASE} AS base
+
 LABEL org.opencontainers.image.title="aggregation worker" \
       org.opencontainers.image.description="Joins numbered files, level by level, on a volume or an object store" \
-      org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 # `python3 process.py` finds the scripts in the working directory, `process.py` alone finds them on the path.
-WORKDIR /opt/aggregation
 ENV PATH=/opt/aggregation:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1
 
@@ -46,18 +65,20 @@ CMD ["python3", "-m", "aggregation"]
 
 FROM base AS worker
 
-COPY --from=build /build/prefix /usr/local
-COPY --from=build /build/worker /opt/aggregation
+COPY --from=furnished /image/ /
+WORKDIR /opt/aggregation
 
-# The base image has no compiled standard library, and a read-only root file system never gets one: a fresh pod
-# would compile all that it imports, at each start. Compiled here is what the worker's modules import, and no more;
-# unchecked, because nothing in an image changes. rich loads its table of wide characters for the first that is not ASCII.
-RUN python3 -c "import importlib, pkgutil, py_compile, sys, json, traceback, rich.cells; \
-    [importlib.import_module(found.name) for found in pkgutil.walk_packages(['.'])]; \
-    rich.cells.cell_len(chr(0x2714)); \
-    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
-    files = [getattr(module, '__file__', None) or '' for module in sys.modules.values()]; \
-    [py_compile.compile(file, invalidation_mode=mode) for file in files if file.endswith('.py')]"
+ARG BASE
+ARG BASE_DIGEST
+ARG VERSION
+ARG REVISION
+ARG CREATED
+ENV AGGREGATION_REVISION=${REVISION}
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}"
 
 
 # The worker with the programs of docs/recipes.md, all of them Debian's own: `docker build --target tools .`
@@ -67,10 +88,25 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends ffmpeg gdal-bin osmium-tool \
  && rm -rf /var/lib/apt/lists/*
 
-COPY --from=worker /usr/local /usr/local
-COPY --from=worker /opt/aggregation /opt/aggregation
+COPY --from=furnished /image/ /
 COPY --from=build /build/recipes /opt/aggregation/recipes
+WORKDIR /opt/aggregation
 ENV PATH=/opt/aggregation:/opt/aggregation/recipes:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+
+ARG BASE
+ARG BASE_DIGEST
+ARG VERSION
+ARG REVISION
+ARG CREATED
+ARG SOURCE_DATE_EPOCH
+ENV AGGREGATION_REVISION=${REVISION}
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}"
+# The list of packages anew: it has the programs too.
+RUN python3 /usr/local/share/sbom/sbom.py /usr/local/share/sbom/aggregation.cdx.json
 
 
 # The image. It stands last because a build without --target makes the last one; with --target worker the classic

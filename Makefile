@@ -6,6 +6,9 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 DEFAULT := serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd
 IMAGE   ?= $(DEFAULT)
 SHELL   := /bin/bash
+# What a build says of the commit that it is made of; without git it says nothing.
+COMMIT   = $(shell git log -1 --format='--build-arg REVISION=%H --build-arg SOURCE_DATE_EPOCH=%ct' 2> /dev/null) \
+           $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format='--build-arg CREATED=%cd' 2> /dev/null)
 
 # What `make demo` ends with.
 define NEXT
@@ -19,7 +22,7 @@ define NEXT
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs image tools push expand bench mutants e2e oss-server lock clean
+.PHONY: help demo test lint docs image tools push expand bench mutants audit e2e oss-server lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,10 +46,10 @@ docs: $(VENV)/dev ## Write the pages' tables and drawings anew, from the code an
 	@$(BIN)/python tests/support/pages
 
 image: ## Build the image, under the name that the tutorial's workflow asks for (IMAGE=...)
-	docker build --platform linux/amd64 --target worker --tag "$(IMAGE)" .
+	docker build --platform linux/amd64 --target worker $(COMMIT) --tag "$(IMAGE)" .
 
 tools: ## Build the image with the programs of docs/recipes.md: ffmpeg, GDAL, osmium (IMAGE=registry.example.com/team/tools:0.2.0)
-	docker build --platform linux/amd64 --target tools --tag "$(if $(filter $(DEFAULT),$(IMAGE)),aggregation-tools,$(IMAGE))" .
+	docker build --platform linux/amd64 --target tools $(COMMIT) --tag "$(if $(filter $(DEFAULT),$(IMAGE)),aggregation-tools,$(IMAGE))" .
 
 push: ## Build the image, push it to a registry of yours and print its digest (IMAGE=registry.example.com/team/worker:0.2.0)
 	@[ "$(IMAGE)" != "$(DEFAULT)" ] || \
@@ -65,6 +68,9 @@ bench: $(VENV)/bench ## Measure the worker beside its rivals (BENCH="--quick", o
 mutants: $(VENV)/dev ## Break the worker line by line, and see that a test fails for each (MUTANTS="oss", or other words of their names)
 	@$(BIN)/python tests/mutants $(MUTANTS)
 
+audit: $(VENV)/audit ## Ask for known vulnerabilities of the packages that are locked, the worker's and the tests'
+	@$(BIN)/python .ci/audit.py $(BIN)/pip-audit requirements.txt requirements-build.txt requirements-dev.txt
+
 e2e: $(VENV)/dev ## Run the manifests on the cluster of the current kube context (E2E="--image ...")
 	@$(BIN)/python tests/e2e $(E2E)
 
@@ -73,7 +79,7 @@ oss-server: $(VENV)/run ## Start a server that speaks OSS on 127.0.0.1:9000, for
 
 lock: $(VENV)/run ## Compile requirements*.txt from requirements*.in, with hashes
 	$(BIN)/python -m pip install --quiet uv
-	for name in requirements-build requirements requirements-dev requirements-bench; do \
+	for name in requirements-build requirements requirements-dev requirements-bench requirements-audit; do \
 	  $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-header --no-emit-index-url $$name.in --output-file $$name.txt || exit 1; \
 	done
@@ -95,4 +101,10 @@ $(VENV)/dev: $(VENV)/run requirements-dev.txt
 
 $(VENV)/bench: $(VENV)/dev requirements-bench.txt
 	$(PIP) -r requirements-bench.txt
+	@touch $@
+
+$(VENV)/audit: $(VENV)/run requirements-audit.txt
+	"$(PYTHON)" -m venv $(VENV)/auditing
+	$(VENV)/auditing/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.txt
+	@ln -sf ../auditing/bin/pip-audit $(BIN)/pip-audit
 	@touch $@

@@ -77,6 +77,8 @@ def test_a_release_is_built_tested_and_described() -> None:
     text = runs("release.yml")
     for words in (".ci/run", "type=provenance", "type=sbom", ".ci/notes", "gh release create", "docker run"):
         assert words in text
+    taken = re.findall(r"^ARG (\w+)", (REPOSITORY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r'--build-arg "(\w+)=', text)) == set(taken)
 
 
 def notes(version: str) -> Outcome:

@@ -15,6 +15,7 @@ import docker
 import pytest
 
 import machine
+from aggregation import VERSION
 from oss_server import OssServer
 from pages.markdown import page
 from scripts import REPOSITORY, leftovers, write_level
@@ -48,15 +49,38 @@ def engine() -> Iterator[docker.DockerClient]:
 @pytest.fixture(scope="module")
 def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image, built from the files as a checkout under umask 077 has them: nobody else may read them."""
-    context = tmp_path_factory.mktemp("context")
-    for name in ("worker", "recipes"):
+    build(engine, tmp_path_factory.mktemp("context"), TAG, umask=0o077)
+    return TAG
+
+
+BUILT = {
+    "REVISION": "0123456789abcdef0123456789abcdef01234567",
+    "SOURCE_DATE_EPOCH": "1700000000",
+    "CREATED": "2023-11-14T22:13:20Z",
+    "BASE": "python:3.11-slim-bookworm",
+    "BASE_DIGEST": f"sha256:{'0' * 64}",
+}
+"""What a build is told of its commit and its base, as `make image` and a release do."""
+
+
+def build(engine: docker.DockerClient, context: Path, tag: str, *, umask: int, afresh: bool = False) -> None:
+    """Build an image of the files as a checkout under this umask has them."""
+    for name in ("worker", "recipes", "image"):
         shutil.copytree(REPOSITORY / name, context / name)
     for name in ("Dockerfile", ".dockerignore", "requirements-build.txt", "requirements.txt"):
         shutil.copy2(REPOSITORY / name, context)
     for path in context.rglob("*"):
-        path.chmod(path.stat().st_mode & 0o700)
-    engine.images.build(path=str(context), tag=TAG, target="worker", rm=True, platform="linux/amd64")
-    return TAG
+        path.chmod(path.stat().st_mode & ~umask)
+        os.utime(path)
+    engine.images.build(
+        path=str(context),
+        tag=tag,
+        target="worker",
+        rm=True,
+        platform="linux/amd64",
+        buildargs=BUILT,
+        nocache=afresh,
+    )
 
 
 @pytest.fixture
@@ -331,3 +355,75 @@ def test_what_the_image_is(engine: docker.DockerClient, image: str) -> None:
         remove=True,
     )
     assert listed == b""
+
+
+def test_two_builds_of_a_commit(engine: docker.DockerClient, image: str, tmp_path: Path) -> None:
+    """Another umask and other times of a checkout give the same layers.
+
+    With `IMAGE_TWICE` in the environment nothing that the first build made is used again.
+    """
+    twice = bool(os.environ.get("IMAGE_TWICE"))
+    build(engine, tmp_path, f"{TAG}-again", umask=0o022, afresh=twice)
+    first, second = (engine.images.get(tag).attrs["RootFS"]["Layers"] for tag in (image, f"{TAG}-again"))
+    assert first == second
+    base = engine.images.get(BUILT["BASE"]).attrs["RootFS"]["Layers"]
+    assert first[: len(base)] == base
+    assert len(first) == len(base) + 1
+
+
+def test_all_files_have_the_commit_s_time(contain: Docker) -> None:
+    """What the builder's cache does not look at, and what would make another layer of the next build."""
+    look = "find /opt /usr/local/share/sbom ( -newermt @1700000000 -o ! -newermt @1699999999 )"
+    ran = contain(*look.split())
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_labels_say_what_it_was_made_of(engine: docker.DockerClient, image: str) -> None:
+    """Commit, its time, and the base by name and digest."""
+    labels = engine.images.get(image).attrs["Config"]["Labels"]
+    told = {
+        "revision": BUILT["REVISION"],
+        "created": BUILT["CREATED"],
+        "base.name": BUILT["BASE"],
+        "base.digest": BUILT["BASE_DIGEST"],
+    }
+    assert {name: labels[f"org.opencontainers.image.{name}"] for name in told} == told
+
+
+def test_the_version_says_what_is_installed(contain: Docker) -> None:
+    """Version, commit, Python, and the packages in their locked versions."""
+    ran = contain("python3", "-m", "aggregation", "--version", read_only=True, user="4242")
+    assert ran.code == 0, ran
+    worker, commit, python, *packages = ran.stdout.splitlines()
+    assert worker == f"aggregation worker {VERSION}"
+    assert commit == f"commit {BUILT['REVISION']}"
+    assert python.startswith("Python 3.11.")
+    locked = set(
+        re.findall(r"^([\w.-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
+    )
+    left_out = {"pygments", "markdown-it-py", "mdurl"}
+    wanted = {f"{name} {version}".lower() for name, version in locked if name not in left_out}
+    assert wanted <= {package.lower().replace("_", "-") for package in packages}
+    assert contain("python3", "-m", "aggregation", "--what").code == 2
+
+
+def test_the_list_of_packages_is_true(contain: Docker) -> None:
+    """The SBOM has Python, each Python package that can be imported, and each package of Debian."""
+    code = (
+        "import json, subprocess; from importlib.metadata import distributions\n"
+        "document = json.load(open('/usr/local/share/sbom/aggregation.cdx.json'))\n"
+        "python = [[found.metadata['Name'], found.version] for found in distributions()]\n"
+        "shown = subprocess.check_output(['dpkg-query', '-W', '-f', '${Package} ${Version}\\n'], text=True)\n"
+        "print(json.dumps([document, python, [line.split() for line in shown.splitlines()]]))"
+    )
+    ran = contain("python3", "-c", code)
+    assert ran.code == 0, ran
+    document, python, debian = json.loads(ran.stdout)
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.5")
+    assert document["metadata"]["timestamp"] == BUILT["CREATED"]
+    assert document["metadata"]["component"]["version"] == VERSION
+    listed = {(each["purl"].split("/")[0], each["name"], each["version"]) for each in document["components"]}
+    assert {("pkg:pypi", *each) for each in python} == {each for each in listed if each[0] == "pkg:pypi"}
+    assert {("pkg:deb", *each) for each in debian} == {each for each in listed if each[0] == "pkg:deb"}
+    assert [name for kind, name, _ in listed if kind == "pkg:generic"] == ["python"]
+    assert len({each["bom-ref"] for each in document["components"]}) == len(document["components"])

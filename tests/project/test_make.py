@@ -1,5 +1,6 @@
 """The Makefile's targets that need more than this machine, on stand-ins for what they call."""
 
+import json
 import os
 import re
 import subprocess
@@ -94,3 +95,40 @@ def test_the_demo_ends_with_what_to_try_next(tmp_path: Path) -> None:
     pages = re.findall(r"docs/[a-z-]+\.md", shown)
     assert len(pages) == 4
     assert all((REPOSITORY / page).is_file() for page in pages)
+
+
+AUDITS = {
+    "none": ([{"name": "a", "version": "1", "vulns": []}], 0, "1 packages, no known vulnerability"),
+    "some": (
+        [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}],
+        1,
+        "a 1: CVE-1, fixed in 2",
+    ),
+    "not asked": ([{"name": "a", "skip_reason": "not found"}], 75, "nothing is known of 1 of 1 packages"),
+}
+
+
+@pytest.mark.parametrize("answer", AUDITS)
+def test_what_an_audit_says(tmp_path: Path, answer: str) -> None:
+    """A package that the database was not asked about is no package without vulnerabilities."""
+    packages, code, said = AUDITS[answer]
+    done = audit(tmp_path, f"echo '{json.dumps({'dependencies': packages})}'")
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+
+
+def test_an_audit_without_the_database(tmp_path: Path) -> None:
+    """One line that says so, not pip-audit's traceback, and no exit code that a vulnerability has."""
+    done = audit(tmp_path, "echo Traceback >&2; echo ConnectionError: no route to host >&2; exit 1")
+    assert done.returncode == 75
+    assert done.stderr.count("\n") == 1
+    assert "cannot be reached: ConnectionError: no route to host" in done.stderr
+
+
+def audit(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run what `make audit` runs, on a stand-in for pip-audit."""
+    program = folder / "pip-audit"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    line = [sys.executable, ".ci/audit.py", str(program), "requirements.txt"]
+    return subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)

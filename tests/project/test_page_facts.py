@@ -50,7 +50,7 @@ FOREIGN = {
     *("--from-literal", "--from", "--entrypoint"),
     # docker
     *("--rm", "--user", "--read-only", "--cap-drop", "--network", "--tmpfs", "--tag", "--publish", "--env"),
-    "--target",
+    *("--target", "--format", "--build-arg"),
     # the scripts of recipes/
     *("--last", "--rate", "--sound"),
     # apt-get, an ossfs option, what a console block gets wrong on purpose
