@@ -64,7 +64,7 @@ def test_every_level_has_the_groups_of_the_trees_arithmetic(fan_in: int, width: 
         plan = list(planned(files, fan_in, width))
         assert commands(stages) == plan, files
         skipped = [name for stage in stages for name in stage.skipped]
-        assert skipped == ["merge-data"] * (len(plan) - 1) + ["reduce"]
+        assert skipped == ["aggregate-named"] + ["merge-data"] * (len(plan) - 1) + ["reduce"]
 
 
 @pytest.mark.parametrize("fan_in", [2, 3, 4, 16])
@@ -213,6 +213,68 @@ def test_commands_run_in_the_pods(scratch: str, tmp_path: Path) -> None:
         numbers = (cluster.volume / "aggregation-demo/result.csv").read_text().split()
         assert numbers == [str(number) for number in (range(9, 4, -1) if final else range(5, 10))]
     assert not list(cluster.volume.rglob(".*"))
+
+
+FRAMES = {"frames": "1-9", "name": "shot_{number:04}.exr"}
+
+
+@pytest.mark.parametrize(
+    ("given", "joined", "gaps"),
+    [
+        ({"glob": "shot_*.exr"}, [1, 2, 3, 5, 6, 8, 9], 0),
+        ({**FRAMES, "missing": "skip", "at-most-missing": "2"}, [1, 2, 3, 5, 6, 8, 9], 2),
+        ({**FRAMES, "missing": "shot_0001.exr", "at-most-missing": "25%"}, [1, 2, 3, 1, 5, 6, 1, 8, 9], 2),
+    ],
+)
+def test_inputs_under_their_own_names(
+    given: dict[str, str], joined: list[int], gaps: int, tmp_path: Path
+) -> None:
+    """One pod lists them first; its count goes on, whatever `files` says; gaps stand beside the result."""
+    cluster = Cluster(tmp_path)
+    root = cluster.volume / "aggregation-demo"
+    root.mkdir()
+    for number in (1, 2, 3, 5, 6, 8, 9):
+        (root / f"shot_{number:04}.exr").write_text(f"{number} ")
+    every = submit("aggregation.yaml", {**shape(4, 2, 2), **given}, run=cluster.run)
+    stages = [stage for stage in every if stage.pods]
+    assert [pod.command for pod in stages[0].pods] == [("python3", "inputs.py")]
+    assert commands(stages)[1:] == list(planned(len(joined), 2, 2))
+    for stage in stages[1:]:
+        cluster.run_each(stage.pods)
+    assert (root / "result.txt").read_text().split() == list(map(str, joined))
+    beside = root / "result.txt.missing.json"
+    assert (json.loads(beside.read_text())["missing"] if beside.exists() else 0) == gaps
+    assert not (root / "runs").exists()
+
+
+@pytest.mark.parametrize("more", [{}, {"missing": "skip", "at-most-missing": "1"}])
+def test_gaps_beyond_the_bound_end_the_planning_pod(more: dict[str, str], tmp_path: Path) -> None:
+    """Exit code 3, which is not tried again, and no list."""
+    cluster = Cluster(tmp_path)
+    root = cluster.volume / "aggregation-demo"
+    root.mkdir()
+    (root / "shot_0001.exr").write_text("1")
+
+    def attempted(pod: Pod) -> Outputs:
+        code, said = cluster.attempt(pod)
+        raise ManifestError(f"{code}: {said}")
+
+    with pytest.raises(ManifestError, match=r"^3: .*8 of 9 are missing: 2-9"):
+        list(submit("aggregation.yaml", {**FRAMES, **more}, run=attempted))
+    assert [path.name for path in root.iterdir()] == ["shot_0001.exr"]
+
+
+def test_the_oss_variant_lists_its_inputs_too() -> None:
+    """The same pod by the same template, on the bucket."""
+
+    def answer(pod: Pod) -> Outputs:
+        assert pod.command == ("python3", "inputs.py")
+        assert dict(pod.environment)["AGGREGATION_ROOT"] == "oss://my-bucket/aggregation-demo"
+        assert dict(pod.environment)["AGGREGATION_GLOB"] == "parts/*.bin"
+        return Outputs("17", {"summary": "{}"})
+
+    stages = list(submit("aggregation-oss.yaml", {**REQUIRED, "glob": "parts/*.bin"}, run=answer))
+    assert commands(stages)[1:] == list(planned(17, 2, 8))
 
 
 OSS_SECRETS = {
