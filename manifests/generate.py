@@ -20,6 +20,7 @@ from aggregation.command_line.console import console
 from aggregation.command_line.parameters import COUNT, FAN_IN, NUMBER
 from manifests.shapes.documents import build
 from manifests.shapes.dry_run import show
+from manifests.shapes.inputs import input_options
 from manifests.shapes.manifest import comment, stream
 from manifests.shapes.options import BASES, Options
 from manifests.shapes.plan import FINAL_WIDTH, PODS_PER_WORKFLOW
@@ -83,10 +84,12 @@ option = click.option
     epilog="\b\nExamples:\n"
     "  generate.py --files 512 --levels 5 > run.yaml && argo submit -n argo run.yaml --watch\n"
     "  generate.py --files 100000 --fan-in 16 --dry-run --size 1000000\n"
+    "  generate.py --frames 1-240 --frame-name 'shot7_{number:04}.exr' --missing skip > run.yaml\n"
     "  generate.py --files 1000 --fan-in 4 --memory 3=512Mi --memory merge=2Gi --cpu merge=2 > run.yaml\n"
     "  ARGO_SERVER=https://argo:2746 ARGO_TOKEN=… generate.py --files 512 --store oss --bucket B --submit",
 )
-@option("--files", type=COUNT, required=True, metavar="N", help="How many files level 1 holds.")
+@option("--files", type=COUNT, metavar="N", help="How many files level 1 holds.")
+@input_options
 @option(
     "--fan-in",
     type=FAN_IN,
@@ -194,7 +197,12 @@ def generate(**given: Any) -> None:
     is left is merged into result.txt. A run of more pods than one workflow should hold becomes a parent that
     runs child workflows, level after level.
     """
-    options = Options(**given)
+    inputs = given.pop("inputs")
+    inputs.check()
+    files = given.pop("files") or inputs.known()
+    if files is None:
+        raise click.UsageError("Missing option '--files'.")
+    options = Options(files=files, inputs=inputs, **given)
     _check(options)
     plan = options.plan()
     documents = build(plan, options)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from hera.workflows import Workflow
 from hera.workflows.models import Arguments, EnvVar, Parameter, ResourceRequirements, Template
 
+from . import inputs
 from .options import BASES, Options
 from .plan import Level, Plan
 
@@ -48,6 +49,10 @@ class Worker:
         self._levels_differ = any(level.number in self._resources for level in plan.levels)
         self._adapt_process()
         self._adapt_merge()
+        if plan.listed:
+            for each in (self.process, self.merge):
+                if each.container:
+                    each.container.env = [*(each.container.env or []), inputs.USED]
 
     @property
     def told(self) -> list[str]:
@@ -57,8 +62,14 @@ class Worker:
     def arguments(self, level: Level) -> dict[str, str]:
         """What every group of a level is told."""
         resources = json.dumps(self._resources.get(level.number, {}), separators=(",", ":"))
-        known = {"level": str(level.number), "files": str(level.files), "resources": resources}
+        known = {"level": str(level.number), "files": self.files(level.number), "resources": resources}
         return {name: known[name] for name in self.told}
+
+    def files(self, level: int) -> str:
+        """How many files a level has; where a pod counts them, and no child is told, by an expression."""
+        if self._plan.listed and not self._plan.is_split:
+            return inputs.found(self._plan.fan_in, level)
+        return str([*(each.files for each in self._plan.levels), self._plan.merged][level - 1])
 
     def _adapt_process(self) -> None:
         """Give the template of a group the fan-in, and its resources where levels differ in them."""

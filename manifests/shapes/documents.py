@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hera.workflows import Parameter, Resource, Step, Steps, Workflow
 from hera.workflows.models import IntOrString, Sequence
 
-from . import base, children
+from . import base, children, inputs
 from .base import Worker
 from .options import Options
 from .plan import Level, Plan, describe
@@ -32,18 +32,27 @@ def build(plan: Plan, options: Options) -> list[Workflow]:
     merge = Step(
         name="merge-data",
         template=worker.merge,
-        arguments={"files": str(plan.merged), "level": str(plan.last)},
+        arguments={"files": worker.files(plan.last), "level": str(plan.last)},
     )
+    listing = [options.inputs.template(worker.process)] if plan.listed else []
+    first = [Step(name=inputs.STEP, template=each) for each in listing]
+    outputs = [inputs.gaps()] if plan.listed else None
     if not plan.is_split:
-        main = Steps(name="main", sub_steps=[*(_loop(level, worker) for level in plan.levels), merge])
-        workflow.templates = [main, worker.process, worker.merge]
+        loops = [_loop(level, worker) for level in plan.levels]
+        main = Steps(name="main", sub_steps=[*first, *loops, merge], outputs=outputs)
+        workflow.templates = [main, worker.process, *listing, worker.merge]
         return [workflow]
 
     shared = [name for name in declared if name not in ("run", "keep-levels")]
     template = children.template(options, worker, shared)
     creator = children.creator(template, worker, shared)
     loops = [_loop_of_children(level, plan.ranges(level), worker, creator) for level in plan.levels]
-    workflow.templates = [Steps(name="main", sub_steps=[*loops, merge]), creator, worker.merge]
+    workflow.templates = [
+        Steps(name="main", sub_steps=[*first, *loops, merge], outputs=outputs),
+        creator,
+        *listing,
+        worker.merge,
+    ]
     rounds = sum(math.ceil(len(plan.ranges(level)) / options.children) for level in plan.levels)
     # As long as the children may take one round after the other, and the merge.
     workflow.active_deadline_seconds = (rounds + 1) * (workflow.active_deadline_seconds or 0)
@@ -58,7 +67,7 @@ def _loop(level: Level, worker: Worker) -> Step:
         name=f"process-data-l{level.number}",
         template=worker.process,
         arguments={"file-number": "{{item}}", **worker.arguments(level)},
-        with_sequence=Sequence(count=IntOrString(str(level.pods))),
+        with_sequence=Sequence(count=IntOrString(worker.files(level.number + 1))),
     )
 
 

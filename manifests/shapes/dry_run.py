@@ -16,6 +16,8 @@ def show(plan: Plan, size: int | None) -> list[str]:
         size: the bytes of a file of level 1, if they are known.
     """
     rows = [("level", "files", "pods", "workflows", "bytes moved")]
+    if plan.listed:
+        rows.append(("inputs", "", "1", "-", "-"))
     for level in plan.levels:
         workflows = f"{len(plan.ranges(level)):,}" if plan.is_split else "-"
         rows.append(

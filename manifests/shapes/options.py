@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aggregation.errors import WrongUsageError
 
+from .inputs import Inputs
 from .plan import FINAL_WIDTH, Plan, make_plan
 
 BASES = {"volume": "process-data.yaml", "oss": "process-data-oss.yaml"}
@@ -21,6 +22,7 @@ class Options:
     """The command's options, as --help explains them."""
 
     files: int
+    inputs: Inputs
     fan_in: int
     levels: int | None
     final_width: int | None
@@ -47,7 +49,12 @@ class Options:
     def plan(self) -> Plan:
         """The plan of this shape."""
         return make_plan(
-            self.files, self.fan_in, self.levels, self.final_width or FINAL_WIDTH, self.pods_per_workflow
+            self.files,
+            self.fan_in,
+            self.levels,
+            self.final_width or FINAL_WIDTH,
+            self.pods_per_workflow,
+            listed=self.inputs.is_asked_for,
         )
 
     def parameters(self) -> dict[str, str]:

@@ -31,6 +31,8 @@ class Plan:
     levels: tuple[Level, ...]
     merged: int
     pods_per_workflow: int
+    listed: bool = False
+    """Whether a pod lists the inputs first."""
 
     @property
     def files(self) -> int:
@@ -45,7 +47,7 @@ class Plan:
     @property
     def pods(self) -> int:
         """The workers' pods, the merge among them."""
-        return sum(level.pods for level in self.levels) + 1
+        return sum(level.pods for level in self.levels) + 1 + self.listed
 
     @property
     def is_split(self) -> bool:
@@ -60,7 +62,7 @@ class Plan:
     def main_steps(self) -> list[int]:
         """How many pods each step of the workflow has, or of the parent, where a pod waits for a child."""
         levels = [len(self.ranges(level)) if self.is_split else level.pods for level in self.levels]
-        return [*levels, 1]
+        return [*([1] if self.listed else []), *levels, 1]
 
     def children(self) -> list[int]:
         """How many pods each child workflow has."""
@@ -88,7 +90,15 @@ class Plan:
         return lines
 
 
-def make_plan(files: int, fan_in: int, levels: int | None, final_width: int, pods_per_workflow: int) -> Plan:
+def make_plan(
+    files: int,
+    fan_in: int,
+    levels: int | None,
+    final_width: int,
+    pods_per_workflow: int,
+    *,
+    listed: bool = False,
+) -> Plan:
     """The plan for a number of levels, or down to a width where none is given."""
     if levels is None:
         levels, left = 0, files
@@ -96,7 +106,7 @@ def make_plan(files: int, fan_in: int, levels: int | None, final_width: int, pod
             levels, left = levels + 1, tree.group_count(left, fan_in)
     widths = tree.widths(files, fan_in, levels)
     reduced = tuple(Level(number + 1, widths[number], widths[number + 1]) for number in range(levels))
-    return Plan(fan_in, reduced, widths[-1], pods_per_workflow)
+    return Plan(fan_in, reduced, widths[-1], pods_per_workflow, listed)
 
 
 def node_count(steps: Iterable[int]) -> int:

@@ -11,7 +11,9 @@ import pytest
 from aggregation import tree
 from workflows.catalogue import LIBRARY, RUNNABLE, commands, parameters_of, submit
 from workflows.execution import Cluster
-from workflows.expansion import Manifest, ManifestError, Outputs, Pod, SecretKey, Stage, expand
+from workflows.expansion import expand
+from workflows.parameters import Manifest, ManifestError
+from workflows.pods import Outputs, Pod, SecretKey, Stage
 
 REQUIRED = {"bucket": "my-bucket"}
 """Workflow parameters that have no default on purpose."""
@@ -64,7 +66,7 @@ def test_every_level_has_the_groups_of_the_trees_arithmetic(fan_in: int, width: 
         plan = list(planned(files, fan_in, width))
         assert commands(stages) == plan, files
         skipped = [name for stage in stages for name in stage.skipped]
-        assert skipped == ["aggregate-named"] + ["merge-data"] * (len(plan) - 1) + ["reduce"]
+        assert skipped == ["plan-inputs"] + ["merge-data"] * (len(plan) - 1) + ["reduce"]
 
 
 @pytest.mark.parametrize("fan_in", [2, 3, 4, 16])
@@ -235,12 +237,11 @@ def test_inputs_under_their_own_names(
     root.mkdir()
     for number in (1, 2, 3, 5, 6, 8, 9):
         (root / f"shot_{number:04}.exr").write_text(f"{number} ")
-    every = submit("aggregation.yaml", {**shape(4, 2, 2), **given}, run=cluster.run)
+    every, outputs = cluster.finish(RUNNABLE["aggregation.yaml"], LIBRARY, {**shape(4, 2, 2), **given})
     stages = [stage for stage in every if stage.pods]
     assert [pod.command for pod in stages[0].pods] == [("python3", "inputs.py")]
     assert commands(stages)[1:] == list(planned(len(joined), 2, 2))
-    for stage in stages[1:]:
-        cluster.run_each(stage.pods)
+    assert outputs == {"missing": str(gaps)}
     assert (root / "result.txt").read_text().split() == list(map(str, joined))
     beside = root / "result.txt.missing.json"
     assert (json.loads(beside.read_text())["missing"] if beside.exists() else 0) == gaps
@@ -271,7 +272,7 @@ def test_the_oss_variant_lists_its_inputs_too() -> None:
         assert pod.command == ("python3", "inputs.py")
         assert dict(pod.environment)["AGGREGATION_ROOT"] == "oss://my-bucket/aggregation-demo"
         assert dict(pod.environment)["AGGREGATION_GLOB"] == "parts/*.bin"
-        return Outputs("17", {"summary": "{}"})
+        return Outputs("17", {"summary": json.dumps({"files": 17})})
 
     stages = list(submit("aggregation-oss.yaml", {**REQUIRED, "glob": "parts/*.bin"}, run=answer))
     assert commands(stages)[1:] == list(planned(17, 2, 8))

@@ -11,8 +11,11 @@ from pages.markdown import page
 from scripts import write_level
 from workflows import models
 from workflows.catalogue import FOLDER, LIBRARY, RUNNABLE, commands, parameters_of, submit
+from workflows.documents import effective_spec, load
 from workflows.execution import Cluster
-from workflows.expansion import Manifest, Pod, Stage, effective_spec, expand, load
+from workflows.expansion import expand
+from workflows.parameters import Manifest
+from workflows.pods import Pod, Stage
 
 EXAMPLES = {path.name: load(path)[0] for path in sorted((FOLDER / "examples").glob("*.yaml"))}
 PAGE = page("docs/recipes.md")

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from workflows.catalogue import TUTORIAL, submit
-from workflows.expansion import Manifest, ManifestError, expand, load, merge
+from workflows.documents import load, merge
+from workflows.expansion import expand
 from workflows.expressions import ExpressionError, evaluate, render
+from workflows.parameters import Manifest, ManifestError
 
 
 def test_the_tutorials_own_division_fails_for_odd_numbers() -> None:

@@ -29,6 +29,13 @@ from workflows.generated import program, refused, written
         (("--files", 8, "--dir", "{{item}}"), "a brace"),
         (("--files", 8, "--name", "a" * 31), "not 1 to 30 small letters"),
         (("--files", 8, "--namespace", "Argo"), "not 1 to 63 small letters"),
+        (("--glob", "*.exr"), "Missing option '--files'"),
+        (("--glob", "*.exr", "--frames", "1-9"), "--glob and --frames say the same thing"),
+        (("--files", 8, "--frame-name", "{number}.exr"), "give --frames too"),
+        (("--files", 8, "--missing", "skip"), "give --glob or --frames too"),
+        (("--frames", "1-9", "--at-most-missing", 2), "without --missing each gap is an error"),
+        (("--frames", "9-1"), "9-1"),
+        (("--files", 8, "--glob", "{{item}}"), "has a tag of Argo's"),
         (("--files", 8, "--submit", "--dry-run"), "give one of --dry-run and --submit"),
         (("--files", 8, "--submit"), "set ARGO_SERVER or give --server"),
     ],
@@ -64,7 +71,7 @@ def test_help_is_for_a_newcomer() -> None:
     examples = re.findall(
         r"^ +(?:\S+=\S+ )*generate\.py (.*?)(?: [>&].*| --submit)?$", done.stdout, re.MULTILINE
     )
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         assert written(*example.split())
 

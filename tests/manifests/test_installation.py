@@ -11,7 +11,9 @@ import machine
 from pages.markdown import page
 from workflows import models, parameters
 from workflows.catalogue import DOCUMENTS, FOLDER, LIBRARY, RUNNABLE, SETTINGS, parameters_of
-from workflows.expansion import Manifest, effective_spec, expand, load, merge
+from workflows.documents import effective_spec, load, merge
+from workflows.expansion import expand
+from workflows.parameters import Manifest
 
 IMAGE = "serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd"
 SETTLED = {"image": IMAGE} | dict.fromkeys(("bucket", "endpoint", "region", "secret"), "")

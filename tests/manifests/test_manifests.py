@@ -22,9 +22,12 @@ from workflows.catalogue import (
     parameters_of,
     submit,
 )
+from workflows.documents import effective_spec, load, merge
 from workflows.execution import Cluster
-from workflows.expansion import Manifest, effective_spec, is_retried, load, merge, tags
 from workflows.expressions import uses_division
+from workflows.parameters import Manifest
+from workflows.retries import is_retried
+from workflows.scopes import tags
 
 IMAGE = "serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd"
 

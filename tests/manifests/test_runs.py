@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from oss_server import OssServer
-from workflows.catalogue import submit
+from workflows.catalogue import LIBRARY, RUNNABLE, submit
 from workflows.children import follow
 from workflows.execution import Cluster
-from workflows.expansion import Pod
 from workflows.generated import documents
+from workflows.pods import Pod
 
 FILES = 16
 PLACE = "aggregation-demo"
@@ -62,12 +62,12 @@ class Place:
 
     def __init__(self, cluster: Cluster, given: Mapping[str, str], server: OssServer | None = None) -> None:
         self.cluster = cluster
-        self._given = given
+        self.given = given
         self._server = server
 
     def pods(self, shape: Shape, workflow: str, **given: str) -> list[list[Pod]]:
         """The steps of a workflow that works here."""
-        return shape(workflow, {**self._given, **given})
+        return shape(workflow, {**self.given, **given})
 
     def fill(self, mark: bytes) -> bytes:
         """Put other files at level 1, of several lengths; what joins them all is returned."""
@@ -292,3 +292,18 @@ def test_process_data_keeps_its_levels_as_the_tutorial_shows_them(volume: Place)
         steps = volume.pods(ON_A_VOLUME["process-data"], "a-run", **given)
         volume.cluster.run_together(itertools.chain.from_iterable(steps))
         assert len(volume.names("runs")) == left
+
+
+@pytest.mark.parametrize(
+    "gaps", [{}, {"frames": "7-11", "name": "parts/a{number:03}.bin", "missing": "skip"}]
+)
+def test_objects_under_their_own_names(gaps: dict[str, str], bucket: Place) -> None:
+    """On OSS too one pod lists the inputs first, its count goes on, and the workflow says what is missing."""
+    for number in (9, 10, 7):
+        bucket.put_back(f"parts/a{number:03}.bin", f"{number} ".encode())
+    given = {**bucket.given, "final-width": "1", **(gaps or {"glob": "parts/*.bin"})}
+    stages, outputs = bucket.cluster.finish(RUNNABLE["aggregation-oss.yaml"], LIBRARY, given)
+    assert [len(stage.pods) for stage in stages if stage.pods] == [1, 2, 1, 1]
+    assert bucket.remove("result.txt") == b"7 9 10 "
+    assert outputs == {"missing": "2" if gaps else "0"}
+    assert bucket.left() == set()

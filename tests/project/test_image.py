@@ -20,7 +20,8 @@ from oss_server import OssServer
 from pages.markdown import page
 from scripts import REPOSITORY, leftovers, write_level
 from workflows.catalogue import FOLDER, TUTORIAL, submit
-from workflows.expansion import Pod, effective_spec, load
+from workflows.documents import effective_spec, load
+from workflows.pods import Pod
 
 TAG = "aggregation-worker:test"
 

@@ -6,8 +6,8 @@ import pytest
 
 from workflows.catalogue import DOCUMENTS, SETTINGS
 from workflows.children import follow
-from workflows.expansion import is_retried
 from workflows.generated import BUCKET, documents, running, written
+from workflows.retries import is_retried
 
 
 def test_children_work_in_their_parents_levels() -> None:

@@ -11,9 +11,11 @@ import scripts
 from aggregation import tree
 from manifests.shapes import plan as plans
 from workflows.children import Running
+from workflows.documents import load, merge
 from workflows.execution import Cluster
-from workflows.expansion import Manifest, Pod, load, merge
 from workflows.generated import BUCKET, STORES, documents, running, written
+from workflows.parameters import Manifest
+from workflows.pods import Pod
 
 
 def widths(files: int, fan_in: int, levels: int | None, width: int) -> list[int]:
@@ -134,6 +136,58 @@ def test_small_shapes_make_the_concatenation(tmp_path: Path) -> None:
         pods += [pod for level in run.levels() for pod in level]
     cluster.run_together(pods)
     assert {folder: (cluster.volume / folder / "result.txt").read_bytes() for folder in wanted} == wanted
+
+
+FRAMES = ("--frames", "1-9", "--frame-name", "shot_{number:04}.exr")
+
+
+@pytest.mark.parametrize(
+    ("given", "joined", "missing"),
+    [
+        (("--files", 40, "--glob", "shot_*.exr"), [1, 2, 3, 5, 6, 8, 9], "0"),
+        ((*FRAMES, "--missing", "skip", "--at-most-missing", "2"), [1, 2, 3, 5, 6, 8, 9], "2"),
+        ((*FRAMES, "--missing", "shot_0001.exr"), [1, 2, 3, 1, 5, 6, 1, 8, 9], "2"),
+    ],
+)
+def test_inputs_under_their_own_names(
+    given: tuple[object, ...], joined: list[int], missing: str, tmp_path: Path
+) -> None:
+    """A pod lists them first; the levels are as wide as it finds, and the workflow says how many lack."""
+    cluster = Cluster(tmp_path)
+    root = frames_of(cluster)
+    (document,) = documents(*given, "--levels", 2, "--memory", "1=64Mi", "--memory", "merge=1Gi")
+    stages, outputs = cluster.finish(document, [])
+    assert [[pod.command[1] for pod in stage.pods] for stage in stages] == [
+        ["inputs.py"],
+        *(["process.py"] * count for count in tree.widths(len(joined), 2, 2)[1:]),
+        ["merge.py"],
+    ]
+    assert (root / "result.txt").read_text().split() == list(map(str, joined))
+    assert outputs == {"missing": missing}
+
+
+def frames_of(cluster: Cluster) -> Path:
+    """Frames 1 to 9 on a volume, of which 4 and 7 are missing."""
+    root = cluster.volume / "aggregation-demo"
+    root.mkdir()
+    for number in (1, 2, 3, 5, 6, 8, 9):
+        (root / f"shot_{number:04}.exr").write_text(f"{number} ")
+    return root
+
+
+def test_children_work_by_their_parent_s_list(tmp_path: Path) -> None:
+    """The ranges are what --files says; a list of another length ends the pods of level 1 with 3."""
+    cluster = Cluster(tmp_path)
+    root = frames_of(cluster)
+    split = ("--levels", 2, "--pods-per-workflow", 3)
+    run = running("--files", 7, "--glob", "shot_*.exr", *split)
+    assert run.nodes() == plans.node_count(plans.make_plan(7, 2, 2, 8, 3, listed=True).main_steps())
+    cluster.run_together(pod for level in run.levels() for pod in level)
+    assert (root / "result.txt").read_text() == "1 2 3 5 6 8 9 "
+    (listing,), (first, *_), *_ = running("--files", 9, "--glob", "shot_*.exr", *split).levels()
+    cluster.run(listing)
+    code, said = cluster.attempt(first)
+    assert (code, "9" in said and "7" in said) == (3, True), said
 
 
 def test_the_tutorial_comes_out_as_it_is() -> None:

@@ -12,7 +12,10 @@ if not __package__:  # started by its path
     sys.path[:1] = [str(TESTS.parent / "worker"), str(TESTS), str(TESTS / "support")]
 
 from workflows.catalogue import LIBRARY
-from workflows.expansion import ManifestError, Stage, expand, load
+from workflows.documents import load
+from workflows.expansion import expand
+from workflows.parameters import ManifestError
+from workflows.pods import Stage
 
 _SHOWN = 2
 """Commands of a stage that are shown at its beginning and at its end; --all shows each."""

@@ -4,7 +4,10 @@ from pathlib import Path
 
 from scripts import REPOSITORY
 from workflows import parameters
-from workflows.expansion import Manifest, Run, Stage, effective_spec, expand, load
+from workflows.documents import effective_spec, load
+from workflows.expansion import expand
+from workflows.parameters import Manifest
+from workflows.pods import Run, Stage
 
 FOLDER = REPOSITORY / "manifests"
 TUTORIAL = REPOSITORY / "tests" / "manifests" / "tutorial"

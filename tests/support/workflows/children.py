@@ -6,7 +6,10 @@ from typing import Any
 
 import yaml
 
-from workflows.expansion import Manifest, ManifestError, Pod, Run, Stage, effective_spec, expand
+from workflows.documents import effective_spec
+from workflows.expansion import expand
+from workflows.parameters import Manifest, ManifestError
+from workflows.pods import Pod, Run, Stage
 
 _STAND_IN = "creates a workflow"
 

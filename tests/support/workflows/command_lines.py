@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workflows.catalogue import DOCUMENTS, FOLDER, LIBRARY, parameters_of
-from workflows.expansion import Manifest, effective_spec, load
+from workflows.documents import effective_spec, load
+from workflows.parameters import Manifest
 
 _ARGO = "submit get list logs retry resubmit stop terminate delete watch wait template cron lint"
 _KUBECTL = "apply create get delete patch label annotate rollout logs describe edit run wait"

@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import scripts
-from workflows.expansion import Outputs, Pod
+from workflows.expansion import expand
+from workflows.parameters import Manifest
+from workflows.pods import Outputs, Pod, Stage
 
 DEFAULT_ROOT = "/mnt/vol/aggregation-demo"
 """What the worker takes where a pod says nothing."""
@@ -24,6 +27,13 @@ for command, variables in json.load(sys.stdin):
     for name in variables:
         del os.environ[name]
 """
+
+
+class Finished(NamedTuple):
+    """A workflow that has run: what ran, and the parameters that its entrypoint puts out."""
+
+    stages: list[Stage]
+    outputs: dict[str, str]
 
 
 class Cluster:
@@ -54,10 +64,26 @@ class Cluster:
             _command(pod), cwd=scripts.WORKER, env=scripts.environment(**self._variables(pod, places))
         )
 
-    def run_each(self, pods: Iterable[Pod]) -> None:
+    def run_each(self, pods: Iterable[Pod]) -> list[Outputs]:
         """Run each pod as a process of its own, two at a time."""
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(self.run, pods))
+            return list(pool.map(self.run, pods))
+
+    def finish(
+        self, submitted: Manifest, library: Sequence[Manifest], given: Mapping[str, str] | None = None
+    ) -> Finished:
+        """Run all the pods of a manifest, stage by stage."""
+        made: dict[int, Outputs] = {}
+        running = expand(submitted, library, given, run=lambda pod: made[id(pod)], outputs=True)
+        stages = []
+        while True:
+            try:
+                stages.append(next(running))
+            except StopIteration as ended:
+                outputs = {key.removeprefix("parameters."): text for key, text in ended.value.items()}
+                return Finished(stages, outputs)
+            pods = stages[-1].pods
+            made.update(zip(map(id, pods), self.run_each(pods), strict=True))
 
     def run_together(self, pods: Iterable[Pod]) -> None:
         """Run pods one after the other in a single process: the same scripts without the start-up of each."""

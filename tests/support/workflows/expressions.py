@@ -16,6 +16,10 @@ Scope = Mapping[str, Value]
 _Node = Callable[[Scope], Value]
 
 
+class JsonObject(dict[str, Value]):
+    """An object of a JSON document: what it does not hold is nil, as in Go. Names of ours must be known."""
+
+
 class ExpressionError(Exception):
     """The expression is outside the subset, or has no meaning for these values."""
 
@@ -183,6 +187,8 @@ class _Parser:
 def _name(name: str) -> _Node:
     if name in ("true", "false"):
         return lambda _: name == "true"
+    if name == "nil":
+        return lambda _: None
 
     def look_up(scope: Scope) -> Value:
         if name in _FUNCTIONS:
@@ -197,6 +203,8 @@ def _name(name: str) -> _Node:
 def _member(owner: _Node, key: _Node) -> _Node:
     def look_up(scope: Scope) -> Value:
         members, name = owner(scope), key(scope)
+        if isinstance(members, JsonObject):
+            return members.get(str(name))
         if not isinstance(members, Mapping) or name not in members:
             raise ExpressionError(f"there is no {name!r} in {members!r}")
         return members[name]
@@ -252,6 +260,8 @@ def _string(value: Value) -> str:
 
 
 def _same(left: Value, right: Value) -> bool:
+    if left is None or right is None:
+        return left is right
     numbers = isinstance(left, int | float) and isinstance(right, int | float)
     if type(left) is not type(right) and (not numbers or isinstance(left, bool) or isinstance(right, bool)):
         raise ExpressionError(f"{left!r} and {right!r} have different types and are never equal")
@@ -325,6 +335,10 @@ def _sprig_div(dividend: Value, divisor: Value) -> int:
     return abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
 
 
+def _escaped(text: str) -> str:
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
 def _sprig_mul(first: Value, *others: Value) -> int:
     product = _integer(first)
     for other in others:
@@ -340,7 +354,9 @@ _SPRIG: dict[str, Callable[..., Value]] = {
     "max": lambda *values: max(_integer(value) for value in values),
     "min": lambda *values: min(_integer(value) for value in values),
     # Go reads each number of a JSON document as a float.
-    "fromJson": lambda text: json.loads(_string(text), parse_int=float),
+    "fromJson": lambda text: json.loads(_string(text), parse_int=float, object_hook=JsonObject),
+    # Go writes these three as escapes.
+    "toJson": lambda value: _escaped(json.dumps(_string(value), ensure_ascii=False)),
 }
 _FUNCTIONS: dict[str, Value] = {
     "asInt": _as_int,

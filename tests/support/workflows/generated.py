@@ -12,7 +12,7 @@ import scripts
 from aggregation import errors
 from manifests.generate import generate
 from workflows.children import Running, follow
-from workflows.expansion import Manifest
+from workflows.parameters import Manifest
 
 BUCKET = ("--store", "oss", "--bucket", "my-bucket")
 STORES = [(), BUCKET]

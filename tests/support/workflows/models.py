@@ -5,7 +5,7 @@ from typing import Any
 
 from hera.workflows import models
 
-from workflows.expansion import Manifest
+from workflows.parameters import Manifest
 
 KINDS: dict[str, Any] = {"Workflow": models.Workflow, "WorkflowTemplate": models.WorkflowTemplate}
 
