@@ -4,11 +4,11 @@
 of its own, for any folders. A part that begins with a dot is matched only where the pattern's has one there.
 """
 
+import fnmatch
 import re
+from collections.abc import Sequence
 
 _MAGIC = re.compile(r"[*?\[]")
-_CLASS = re.compile(r"\[(!?)(\]?[^\]]*)\]")
-_VISIBLE = r"(?!\.)"
 
 ANY_FOLDERS = "**"
 
@@ -32,11 +32,14 @@ class Pattern:
         """What every name begins with that matches."""
         self.is_deep = "/" in text[len(self.literal) :] or ANY_FOLDERS in self.parts
         """Whether a wildcard stands for folders too."""
-        self._regex = re.compile(_translated(self.parts, absolute=text.startswith("/")), re.DOTALL)
+        self._matchers = [None if part == ANY_FOLDERS else matcher(part) for part in self.parts]
 
     def matches(self, name: str) -> bool:
         """Whether the whole name matches."""
-        return self._regex.fullmatch(name) is not None
+        is_absolute = name.startswith("/")
+        return is_absolute == self.text.startswith("/") and _match(
+            self._matchers, name.removeprefix("/").split("/")
+        )
 
 
 def is_literal(part: str) -> bool:
@@ -51,53 +54,19 @@ def escape(text: str) -> str:
 
 def matcher(part: str) -> re.Pattern[str]:
     """One part of a pattern, compiled."""
-    return re.compile(_part(part), re.DOTALL)
+    visible = "" if part.startswith(".") else r"(?!\.)"
+    return re.compile(visible + fnmatch.translate(part))
 
 
-def _translated(parts: list[str], *, absolute: bool) -> str:
-    folders = rf"(?:{_VISIBLE}[^/]+/)*"
-    whole = "/" if absolute else ""
-    for index, part in enumerate(parts):
-        last = index == len(parts) - 1
-        if part == ANY_FOLDERS:
-            whole += folders + (rf"{_VISIBLE}[^/]+" if last else "")
-        else:
-            whole += _part(part) + ("" if last else "/")
-    return whole
-
-
-def _part(part: str) -> str:
-    regex = "" if part.startswith(".") else _VISIBLE
-    at = 0
-    while at < len(part):
-        character = part[at]
-        at += 1
-        if character == "*":
-            regex += "" if regex.endswith("[^/]*") else "[^/]*"
-        elif character == "?":
-            regex += "[^/]"
-        elif character == "[" and (found := _CLASS.match(part, at - 1)):
-            regex += _class(found[1], found[2])
-            at = found.end()
-        else:
-            regex += re.escape(character)
-    return regex
-
-
-def _class(negated: str, characters: str) -> str:
-    """A set of characters: ranges stay, all else stands for itself. A range that is none matches nothing."""
-    pieces = []
-    at = 0
-    while at < len(characters):
-        if characters[at + 1 : at + 2] == "-" and at + 2 < len(characters):
-            first, last = characters[at], characters[at + 2]
-            at += 3
-            if first <= last:
-                pieces.append(f"{re.escape(first)}-{re.escape(last)}")
-        else:
-            pieces.append(re.escape(characters[at]))
-            at += 1
-    inner = "".join(pieces)
-    if not inner:
-        return "[^/]" if negated else r"(?!)"
-    return f"[^/{inner}]" if negated else f"(?!/)[{inner}]"
+def _match(matchers: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> bool:
+    """Whether the parts of a name match; None stands for any folders, at the end for what is in them too."""
+    for at, (one, part) in enumerate(zip(matchers, parts, strict=False)):
+        if one is None:
+            rest = matchers[at + 1 :]
+            visible = next((n for n, part in enumerate(parts) if n >= at and part[:1] == "."), len(parts))
+            if not rest:
+                return visible == len(parts)
+            return any(_match(rest, parts[n:]) for n in range(at, visible + 1))
+        if one.fullmatch(part) is None:
+            return False
+    return len(matchers) == len(parts)

@@ -51,11 +51,7 @@ class Wanted(NamedTuple):
         Raises:
             WrongUsageError: the options do not go together.
         """
-        ways = [
-            f"--{name}"
-            for name, value in (("glob", self.glob), ("frames", self.frames), ("expected", self.expected))
-            if value is not None
-        ]
+        ways = [name for name in self._given() if name in ("--glob", "--frames", "--expected")]
         if len(ways) != 1:
             why = f"{' and '.join(ways)} say it twice" if ways else "nothing says what they are"
             raise WrongUsageError("listing the inputs", why, "give one of --glob, --frames and --expected")
@@ -91,19 +87,12 @@ class Wanted(NamedTuple):
         Raises:
             WrongUsageError: one is given, and nothing says what the inputs are.
         """
-        loose = {
-            "--name": self.name,
-            "--from": self.base,
-            "--at-most-missing": self.bound,
-            "--check": self.check,
-            "--missing": None if self.missing == FAIL else self.missing,
-        }
-        for name, value in loose.items():
-            if value is not None:
-                cure = "give one of --glob, --frames and --expected too"
-                raise WrongUsageError(name, "nothing says what the inputs are", cure)
+        for name in [*self._given(), *(["--check"] if self.check else [])]:
+            cure = "give one of --glob, --frames and --expected too"
+            raise WrongUsageError(name, "nothing says what the inputs are", cure)
 
-    def _how(self) -> str:
+    def _given(self) -> dict[str, str]:
+        """The options that are given, and their values as text, but for the check's."""
         words = {
             "--glob": self.glob.text if self.glob else None,
             "--frames": describe_frames(self.frames) if self.frames else None,
@@ -113,7 +102,10 @@ class Wanted(NamedTuple):
             "--missing": None if self.missing == FAIL else self.missing,
             "--at-most-missing": self.bound.text if self.bound else None,
         }
-        how = " ".join(f"{name} {shlex.quote(word)}" for name, word in words.items() if word is not None)
+        return {name: word for name, word in words.items() if word is not None}
+
+    def _how(self) -> str:
+        how = " ".join(f"{name} {shlex.quote(word)}" for name, word in self._given().items())
         return f"{how} --check …" if self.check else how  # which may hold what is not for each reader
 
     def plan(self, job: Job, *, output: str, workers: int, scratch: str | None) -> Plan:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 from aggregation import processors
 from aggregation.inputs.frames import NamePattern, parse_frames
@@ -101,19 +102,8 @@ def planning_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say what the inputs are, and call the function with what they say as `wanted`."""
 
     @functools.wraps(function)
-    def wrapper(
-        *args: object,
-        glob: Pattern | None,
-        frames: tuple[int, ...] | None,
-        name: NamePattern | None,
-        expected: str | None,
-        base: str | None,
-        missing: str,
-        bound: Bound | None,
-        check: tuple[str, ...] | None,
-        **options: object,
-    ) -> None:
-        wanted = Wanted(glob, frames, name, expected, base, missing, bound, check)
+    def wrapper(*args: object, **options: Any) -> None:
+        wanted = Wanted(**{field: options.pop(field) for field in Wanted._fields})
         function(*args, wanted=wanted, **options)
 
     for each in reversed(_OPTIONS):

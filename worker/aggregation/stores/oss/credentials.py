@@ -5,7 +5,6 @@ request, by the variable's name and never by its value.
 """
 
 import os
-import re
 from typing import Any, NamedTuple
 
 import oss2
@@ -17,15 +16,13 @@ from aggregation.errors import ConfigurationError
 from . import endpoint
 from .endpoint import Endpoint
 from .renewal import RoleProvider
+from .role_answers import SENDABLE
 from .roles import ask_metadata, assume_role
 
 _SETTLE = (
     "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET (OSS_SESSION_TOKEN too for an STS token), "
     "or run as a service account with RRSA, or set ALIBABA_CLOUD_ECS_METADATA to the instance's RAM role"
 )
-
-_SENDABLE = re.compile(r"[!-~]*")
-"""What may stand in a header, and in all that RAM and STS issue."""
 
 _OWN_KEY = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
 _COMMON_KEY = (
@@ -90,7 +87,7 @@ def _value(doing: str, name: str, *, secret: bool = False) -> str:
     value = os.environ.get(name, "").strip()
     if secret:
         masking.hide(value)
-    if not _SENDABLE.fullmatch(value):
+    if value and not SENDABLE.fullmatch(value):
         why = f"{name} holds a space, a line break or a character that is not ASCII"
         raise ConfigurationError(doing, why, "write it anew, without anything around or within it")
     return value

@@ -60,12 +60,13 @@ def objects(ask: Ask, prefix: str, delimiter: str, after: str = "") -> Iterator[
 
 def uploads(ask: Ask, prefix: str, delimiter: str) -> Iterator[ListedUpload]:
     """The unfinished uploads of keys that begin with `prefix` and have no delimiter after it."""
-    return _pages(ask, {"prefix": prefix, "delimiter": delimiter, "max-uploads": str(PAGE)}, _uploads)
+    params = {"uploads": "", "prefix": prefix, "delimiter": delimiter, "max-uploads": str(PAGE)}
+    return _pages(ask, params, _uploads)
 
 
-def part_checksums(ask: Ask) -> Iterator[tuple[int, int | None]]:
+def part_checksums(ask: Ask, upload_id: str) -> Iterator[tuple[int, int | None]]:
     """Number and CRC64 of the parts that an upload has; None where the service does not say it."""
-    return _pages(ask, {"max-parts": str(PAGE)}, _parts)
+    return _pages(ask, {"uploadId": upload_id, "max-parts": str(PAGE)}, _parts)
 
 
 def _pages(

@@ -19,7 +19,7 @@ from aggregation.errors import ConfigurationError
 from .transport import PATIENCE, TRANSPORT_ERRORS, UnansweredError, lasting, reason
 
 SENDABLE = re.compile("[!-~]+")
-"""What may stand in a header."""
+"""What may stand in a header, and in all that RAM and STS issue."""
 
 
 class Row(NamedTuple):

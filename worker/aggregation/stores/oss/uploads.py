@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import oss2
 
@@ -13,7 +14,7 @@ from . import answers, listing, marks
 from .answers import NoAnswerError
 from .client import OssClient
 from .interference import NoSuchUploadError
-from .listing import Item, ListedUpload, Read
+from .listing import ListedUpload
 
 _COPY_RATE = 20 * 1024**2
 """Bytes a second that the service copies at least, as long as it is well: it answers when it has copied."""
@@ -117,13 +118,8 @@ class Uploads:
 
     def part_checksums(self, key: str, upload_id: str) -> dict[int, int | None]:
         """The CRC64 of each part that the service holds, by part number; None where it does not say."""
-
-        def ask(params: Mapping[str, str], read: Read[Item]) -> Item:
-            return self._client.ask(
-                "ListParts", key, key, "ListPartsResult", {"uploadId": upload_id, **params}, read
-            )
-
-        return dict(listing.part_checksums(ask))
+        ask = partial(self._client.ask, "ListParts", key, key, "ListPartsResult")
+        return dict(listing.part_checksums(ask, upload_id))
 
     def complete(self, key: str, upload_id: str, etags: Sequence[str]) -> int | None:
         """Publish the parts as the object. Returns its CRC64 where the service says it.
@@ -149,10 +145,6 @@ class Uploads:
 
     def list(self, prefix: str, delimiter: str = "", *, cleaning: bool = False) -> Iterator[ListedUpload]:
         """The unfinished uploads of keys that begin with `prefix`; with a `delimiter`, none in folders."""
-
-        def ask(params: Mapping[str, str], read: Read[Item]) -> Item:
-            root = "ListMultipartUploadsResult"
-            params = {"uploads": "", **params}
-            return self._client.ask("ListMultipartUploads", prefix, "", root, params, read, cleaning=cleaning)
-
+        root = "ListMultipartUploadsResult"
+        ask = partial(self._client.ask, "ListMultipartUploads", prefix, "", root, cleaning=cleaning)
         return listing.uploads(ask, prefix, delimiter)

@@ -22,7 +22,7 @@ from aggregation.errors import (
 )
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
 
-from .copier import Copier
+from . import copier
 from .fast_copy import close_read
 from .foresight import Foresight
 from .new_file import NewFile
@@ -40,7 +40,7 @@ class VolumeStorage:
         self._volume = Volume(root, settings)
         self._temporaries = Temporaries(self._volume)
         self._foresight = Foresight(self._volume, self._temporaries)
-        self._copier = Copier(self._volume, verify=settings.verify)
+        self._verify = settings.verify
         self._seen: dict[str, list[Seen]] = {}  # a command's inputs, by its workplace
 
     def path(self, name: str) -> str:
@@ -114,15 +114,28 @@ class VolumeStorage:
 
         Begun anew when a source changed meanwhile, once, and as long as a remote mount says what may pass.
         """
-        started = time.perf_counter()
         doing = f"joining {describe(sources)} into {printable(self.path(target))}"
+        return self._join(doing, sources, target, advance, checksum=checksum)
+
+    def _join(
+        self, doing: str, sources: Sequence[str], target: str, advance: Advance | None, *, checksum: bool
+    ) -> Written:
+        started = time.perf_counter()
         self._volume.is_remote()  # before anything is read: it notes where the root is
 
         def join() -> Written:
             opened = Sources(self._volume, doing, sources)
             try:
                 with NewFile(self._volume, self._temporaries, doing, target) as new:
-                    return self._copier.join(new, opened, advance=advance, checksum=checksum, started=started)
+                    return copier.join(
+                        self._volume,
+                        new,
+                        opened,
+                        advance=advance,
+                        checksum=checksum,
+                        verify=self._verify,
+                        started=started,
+                    )
             finally:
                 opened.close()
 
@@ -188,31 +201,24 @@ class VolumeStorage:
     def upload(
         self, path: str, target: str, *, advance: Advance | None = None, checksum: bool = False
     ) -> Written:
-        """By a rename within the volume, by a copy from elsewhere; what was copied can be verified."""
+        """By a rename within the volume, by a join of this one file from elsewhere, which can be verified."""
         started = time.perf_counter()
         doing = f"publishing {printable(self.path(target))}"
         check_unchanged(self._volume, doing, self._seen.get(os.path.dirname(path), []))
+        if not self._temporaries.has(os.path.dirname(path)):  # it is in a scratch folder
+            return self._join(doing, [path], target, advance, checksum=checksum)
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise self._volume.error(error, doing, path, writing=False) from error
-        if self._temporaries.has(os.path.dirname(path)):  # where nothing but a rename is needed
-            written = (path, descriptor)
-            with NewFile.of(self._volume, self._temporaries, doing, target, written) as new:
-                size = new.size()
-                new.sync()
-                crc64 = new.crc64() if checksum else None
-                new.publish(size)
-            if advance is not None:
-                advance(size)
-            return Written(size, crc64, "renamed", 0, time.perf_counter() - started)
-        try:
-            with NewFile(self._volume, self._temporaries, doing, target) as new:
-                return self._copier.copy(
-                    new, path, descriptor, advance=advance, checksum=checksum, started=started
-                )
-        finally:
-            close_read(descriptor)
+        with NewFile.of(self._volume, self._temporaries, doing, target, (path, descriptor)) as new:
+            size = new.size()
+            new.sync()
+            crc64 = new.crc64() if checksum else None
+            new.publish(size)
+        if advance is not None:
+            advance(size)
+        return Written(size, crc64, "renamed", 0, time.perf_counter() - started)
 
     def write(self, target: str, data: bytes) -> None:
         """Through a temporary file, as `concatenate`."""
