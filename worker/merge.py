@@ -25,11 +25,7 @@ from aggregation.errors import MissingInputError, WrongUsageError
 )
 @options.inputs_option
 @options.partial_option
-@options.option(
-    "--clean",
-    is_flag=True,
-    help="Remove the folder of --run once the result is there.",
-)
+@options.option("--clean", is_flag=True, help="Remove the folder of --run once the result is there.")
 @options.output_option
 @options.command_option
 @options.command_settings

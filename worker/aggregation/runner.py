@@ -184,13 +184,7 @@ class Run:
             return merging.result()
 
     def _run_level(
-        self,
-        level: int,
-        width: int,
-        below: dict[int, Entry],
-        journal: Journal,
-        *,
-        resuming: bool,
+        self, level: int, width: int, below: dict[int, Entry], journal: Journal, *, resuming: bool
     ) -> dict[int, Entry]:
         """Make the targets of a level that are not current; returns what is there then."""
         numbers = range(tree.group_count(width, self._shape.fan_in))

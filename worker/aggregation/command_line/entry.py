@@ -10,13 +10,7 @@ from typing import NoReturn
 import click
 
 from aggregation import stopping
-from aggregation.errors import (
-    AggregationError,
-    Interrupted,
-    RefusedError,
-    UnavailableError,
-    WrongUsageError,
-)
+from aggregation.errors import AggregationError, Interrupted, RefusedError, UnavailableError, WrongUsageError
 from aggregation.limits import raise_open_files
 from aggregation.masking import masked
 

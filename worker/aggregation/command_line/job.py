@@ -27,13 +27,7 @@ class Job:
     """
 
     def __init__(
-        self,
-        *,
-        root: Location,
-        layout: Layout,
-        settings: Settings,
-        checksum: bool,
-        summary_file: str | None,
+        self, *, root: Location, layout: Layout, settings: Settings, checksum: bool, summary_file: str | None
     ) -> None:
         self.root = root
         self.layout = layout

@@ -148,11 +148,7 @@ _COMMON = (
         is_flag=True,
         help="Compute the CRC64 on a volume too. Without it the kernel can copy faster.",
     ),
-    option(
-        "--verify",
-        is_flag=True,
-        help="Read the target back and compare it with its sources.",
-    ),
+    option("--verify", is_flag=True, help="Read the target back and compare it with its sources."),
     option(
         "--parallel",
         type=COUNT,
@@ -181,23 +177,14 @@ _COMMON = (
         default="text",
         help="How the summary line and errors are written.",
     ),
-    option(
-        "--summary-file",
-        metavar="PATH",
-        help="Write the summary to this file too, as JSON.",
-    ),
+    option("--summary-file", metavar="PATH", help="Write the summary to this file too, as JSON."),
     _setting(
         "--termination-message",
         metavar="PATH",
         show_default=f"{TERMINATION_LOG}, where there is one; empty: none",
         help="Write the error's line, or the summary line, to this file too.",
     ),
-    _setting(
-        "--debug",
-        is_flag=True,
-        callback=_set_debug,
-        help="Show the traceback of an error.",
-    ),
+    _setting("--debug", is_flag=True, callback=_set_debug, help="Show the traceback of an error."),
     _setting(
         "--version",
         is_flag=True,

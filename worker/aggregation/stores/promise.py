@@ -125,12 +125,7 @@ class Storage(Protocol):
         ...
 
     def concatenate(
-        self,
-        sources: Sequence[str],
-        target: str,
-        *,
-        advance: Advance | None = None,
-        checksum: bool = False,
+        self, sources: Sequence[str], target: str, *, advance: Advance | None = None, checksum: bool = False
     ) -> Written:
         """Join the sources, in their order, byte for byte, into the target.
 

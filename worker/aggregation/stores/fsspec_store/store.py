@@ -83,12 +83,7 @@ class FsspecStorage:
         """Nothing: files are fetched side by side."""
 
     def concatenate(
-        self,
-        sources: Sequence[str],
-        target: str,
-        *,
-        advance: Advance | None = None,
-        checksum: bool = False,
+        self, sources: Sequence[str], target: str, *, advance: Advance | None = None, checksum: bool = False
     ) -> Written:
         """Streamed into a draft, which then appears. The CRC64 costs next to nothing here."""
         del checksum

@@ -73,12 +73,7 @@ class OssStorage:
         """Nothing: requests overlap."""
 
     def concatenate(
-        self,
-        sources: Sequence[str],
-        target: str,
-        *,
-        advance: Advance | None = None,
-        checksum: bool = False,
+        self, sources: Sequence[str], target: str, *, advance: Advance | None = None, checksum: bool = False
     ) -> Written:
         """By the service, or by one PUT. Begun anew once if a source was replaced meanwhile."""
         del checksum  # it costs nothing here

@@ -7,13 +7,7 @@ from contextlib import suppress
 from errno import EBUSY, EINVAL, ENOENT, ENOSYS, ENOTSUP, EXDEV
 from typing import Self
 
-from aggregation.errors import (
-    AggregationError,
-    IntegrityError,
-    RefusedError,
-    UnavailableError,
-    printable,
-)
+from aggregation.errors import AggregationError, IntegrityError, RefusedError, UnavailableError, printable
 from aggregation.stores.checksum import crc64_of
 
 from . import mounts

@@ -103,12 +103,7 @@ class VolumeStorage:
         return self._volume.error(error, doing, self.path(name), writing=False, opening=True)
 
     def concatenate(
-        self,
-        sources: Sequence[str],
-        target: str,
-        *,
-        advance: Advance | None = None,
-        checksum: bool = False,
+        self, sources: Sequence[str], target: str, *, advance: Advance | None = None, checksum: bool = False
     ) -> Written:
         """By the kernel where it can, straight into the temporary file.
 
