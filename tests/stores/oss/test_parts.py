@@ -90,15 +90,15 @@ def test_any_sources(sources: list[tuple[int, bool]], limit: int) -> None:
         check(sizes, copyable, limit)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=6)
 @given(
-    count=st.sampled_from([9_999, 10_000, 10_001, 20_001, 100_000]),
+    count=st.sampled_from([9_999, 10_000, 10_001, 20_001]),
     pattern=st.lists(st.integers(0, 400 * KIB), min_size=1, max_size=7),
     giant=st.sampled_from([0, 1, GIB, 20 * TIB, 48 * TIB]),
     where=st.floats(0, 1),
 )
 def test_many_sources(count: int, pattern: list[int], giant: int, where: float) -> None:
-    """Up to 100,000 sources, with a giant among them anywhere."""
+    """More sources than an upload has parts, with a giant among them anywhere."""
     sizes = [pattern[number % len(pattern)] for number in range(count)]
     sizes[int(where * (count - 1))] = giant
     check(sizes, [True] * count)
@@ -113,7 +113,7 @@ def test_many_sources(count: int, pattern: list[int], giant: int, where: float) 
         [TOTAL_MAX - 1, 1],
         [TOTAL_MAX // 100_000] * 100_000,
         [PART_MAX + 1] * 9_000,
-        [PART_MIN] * 99_999 + [TOTAL_MAX - 99_999 * PART_MIN],
+        [PART_MIN] * 19_999 + [TOTAL_MAX - 19_999 * PART_MIN],
     ],
     ids=lambda sizes: f"{len(sizes)} sources",
 )
