@@ -30,6 +30,7 @@ def expand(
     entrypoint: str | None = None,
     name: str = "a-workflow",
     outputs: bool = False,
+    known: Mapping[str, str] | None = None,
 ) -> Stages:
     """The stages that `argo submit` of a manifest gives, and in the end its outputs.
 
@@ -41,12 +42,14 @@ def expand(
         entrypoint: what `--entrypoint` sets.
         name: the name that the API server generates.
         outputs: whether the entrypoint's outputs are wanted, for which pods have to run.
+        known: what else Argo knows of the workflow: `workflow.status` in an exit handler.
 
     Raises:
         ManifestError: something is unknown, unused, missing, or not what this understands.
     """
     spec = effective_spec(submitted, library)
-    expansion = _Expansion(spec, _Own(submitted, spec), library, given or {}, run, name)
+    known = {"workflow.name": name, **(known or {})}
+    expansion = _Expansion(spec, _Own(submitted, spec), library, given or {}, run, known)
     return expansion.template(expansion.own, entrypoint or spec["entrypoint"], {}, "main", 1, wanted=outputs)
 
 
@@ -80,7 +83,7 @@ class _Expansion:
         library: Sequence[Manifest],
         given: Mapping[str, str],
         run: Run | None,
-        name: str,
+        known: Mapping[str, str],
     ) -> None:
         self.own = own
         self._spec = spec
@@ -93,7 +96,7 @@ class _Expansion:
             if not is_read(everything, f"workflow.parameters.{each}", f"workflow.parameters['{each}']"):
                 raise ManifestError(f"nothing reads the workflow parameter {each!r}")
         values = parameters.resolve(list(declared.values()), given, library)
-        self._globals = Scope({"workflow.name": name}).plus("workflow.parameters", values)
+        self._globals = Scope(known).plus("workflow.parameters", values)
         self._globals.fill({key: value for key, value in spec.items() if key != "templates"})
 
     def template(

@@ -7,9 +7,13 @@ each version. `/` gives a float always, as in expr; sprig's arithmetic is Go's a
 """
 
 import json
+import posixpath
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 Value = object
 Scope = Mapping[str, Value]
@@ -65,7 +69,7 @@ _TOKEN = re.compile(
         (?P<number>[0-9]+(?:\.[0-9]+)?)
       | (?P<string>"[^"\\]*"|'[^'\\]*')
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<operator>\|\||&&|==|!=|<=|>=|[-+*/%<>!?:()\[\],.])
+      | (?P<operator>\|\||&&|\?\?|\?\.|==|!=|<=|>=|[-+*/%<>!?:()\[\],.])
     )""",
     re.VERBOSE,
 )
@@ -91,6 +95,7 @@ _STRENGTH = {"||": 10, "&&": 15, "==": 20, "!=": 20, "<": 20, "<=": 20, ">": 20,
     "*": 60,
     "/": 60,
     "%": 60,
+    "??": 500,
 }
 _NOT, _MINUS = 50, 90
 
@@ -144,14 +149,15 @@ class _Parser:
 
     def _postfix(self) -> _Node:
         node = self._primary()
-        while operator := self._take(".", "[", "("):
-            if operator == ".":
+        while operator := self._take(".", "?.", "[", "("):
+            if operator in (".", "?."):
                 token = self._rest.pop(0)
                 if token.kind != "name":
-                    raise ExpressionError(f"a name is missing after '.' in {self._text!r}")
-                node = _member(node, lambda _, name=token.text: name)  # type: ignore[misc]
+                    raise ExpressionError(f"a name is missing after {operator!r} in {self._text!r}")
+                member = _Member if operator == "." else _member_if_any
+                node = member(node, lambda _, name=token.text: name)  # type: ignore[misc]
             elif operator == "[":
-                node = _member(node, self._conditional())
+                node = _Member(node, self._conditional())
                 self._need("]")
             else:
                 node = _call(node, self._list(")"))
@@ -190,26 +196,56 @@ def _name(name: str) -> _Node:
     if name == "nil":
         return lambda _: None
 
-    def look_up(scope: Scope) -> Value:
-        if name in _FUNCTIONS:
-            return _FUNCTIONS[name]
-        if name not in scope:
-            raise ExpressionError(f"{name!r} is not known here")
-        return scope[name]
-
-    return look_up
+    return _Variable(name)
 
 
-def _member(owner: _Node, key: _Node) -> _Node:
-    def look_up(scope: Scope) -> Value:
-        members, name = owner(scope), key(scope)
+@dataclass(frozen=True)
+class _Variable:
+    """A function, or what the scope has under a name."""
+
+    name: str
+
+    def __call__(self, scope: Scope) -> Value:
+        if self.name in _FUNCTIONS:
+            return _FUNCTIONS[self.name]
+        if self.name not in scope:
+            raise ExpressionError(f"{self.name!r} is not known here")
+        return scope[self.name]
+
+
+@dataclass(frozen=True)
+class _Member:
+    """What an object has under a name."""
+
+    owner: _Node
+    key: _Node
+
+    def __call__(self, scope: Scope) -> Value:
+        members, name = self.owner(scope), self.key(scope)
         if isinstance(members, JsonObject):
             return members.get(str(name))
         if not isinstance(members, Mapping) or name not in members:
             raise ExpressionError(f"there is no {name!r} in {members!r}")
         return members[name]
 
+
+def _member_if_any(owner: _Node, key: _Node) -> _Node:
+    """`?.`: nil where there is no such member, or no owner."""
+
+    def look_up(scope: Scope) -> Value:
+        members = _if_any(owner, scope)
+        return members.get(str(key(scope))) if isinstance(members, Mapping) else None
+
     return look_up
+
+
+def _if_any(node: _Node, scope: Scope) -> Value:
+    """The value before `?.` or `??`: nil for a variable or a member that there is not."""
+    if isinstance(node, _Variable):
+        return scope.get(node.name)
+    if isinstance(node, _Member) and isinstance(members := node.owner(scope), Mapping):
+        return members.get(str(node.key(scope)))
+    return node(scope)
 
 
 def _call(function: _Node, arguments: list[_Node]) -> _Node:
@@ -231,6 +267,8 @@ def _combine(operator: str, left: _Node, right: _Node) -> _Node:
         return lambda scope: _boolean(left(scope)) or _boolean(right(scope))
     if operator == "&&":
         return lambda scope: _boolean(left(scope)) and _boolean(right(scope))
+    if operator == "??":
+        return lambda scope: right(scope) if (value := _if_any(left, scope)) is None else value
     function = _OPERATORS[operator]
     return lambda scope: function(left(scope), right(scope))
 
@@ -346,6 +384,25 @@ def _sprig_mul(first: Value, *others: Value) -> int:
     return product
 
 
+_GO_DATES = {"2006-01-02": "%Y-%m-%d", "2006-01-02T15:04:05Z07:00": "%Y-%m-%dT%H:%M:%S%z"}
+"""The layouts that are understood, the second for times, and what Python calls them."""
+
+
+def _sprig_to_date(layout: Value, text: Value) -> datetime:
+    return datetime.strptime(_string(text), _GO_DATES[_string(layout)])  # noqa: DTZ007 - a time has %z
+
+
+def _sprig_date_in_zone(layout: Value, date: Value, zone: Value) -> str:
+    if not isinstance(date, datetime):
+        raise ExpressionError(f"{date!r} is no date")
+    return date.astimezone(ZoneInfo(_string(zone))).strftime(_GO_DATES[_string(layout)])
+
+
+def _from_json(text: Value) -> Value:
+    """Go reads each number of a JSON document as a float."""
+    return json.loads(_string(text), parse_int=float, object_hook=JsonObject)
+
+
 _SPRIG: dict[str, Callable[..., Value]] = {
     "add": lambda *values: sum(_integer(value) for value in values),
     "sub": lambda left, right: _integer(left) - _integer(right),
@@ -353,14 +410,17 @@ _SPRIG: dict[str, Callable[..., Value]] = {
     "div": _sprig_div,
     "max": lambda *values: max(_integer(value) for value in values),
     "min": lambda *values: min(_integer(value) for value in values),
-    # Go reads each number of a JSON document as a float.
-    "fromJson": lambda text: json.loads(_string(text), parse_int=float, object_hook=JsonObject),
+    "clean": lambda path: posixpath.normpath(_string(path)),
+    "dateInZone": _sprig_date_in_zone,
+    "fromJson": _from_json,
+    "toDate": _sprig_to_date,
     # Go writes these three as escapes.
     "toJson": lambda value: _escaped(json.dumps(_string(value), ensure_ascii=False)),
 }
 _FUNCTIONS: dict[str, Value] = {
     "asInt": _as_int,
     "asFloat": _as_float,
+    "fromJSON": _from_json,
     "string": _to_string,
     "len": _length,
     "sprig": _SPRIG,

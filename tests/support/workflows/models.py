@@ -30,5 +30,5 @@ def _lost(original: Any, dumped: Any, path: str = "") -> Iterator[str]:
     elif isinstance(original, list) and isinstance(dumped, list) and len(original) == len(dumped):
         for index, (item, other) in enumerate(zip(original, dumped, strict=True)):
             yield from _lost(item, other, f"{path}[{index}]")
-    elif str(original) != str(dumped):
+    elif original != dumped and str(original) != str(dumped):
         yield f"{path}: {original!r} became {dumped!r}"
