@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 
 from aggregation.stores.promise import Entry, Storage
 
@@ -154,7 +155,7 @@ def count_files(storage: Storage, layout: Layout, level: int) -> int:
     if (listed := layout.listed(level)) is not None:
         return len(listed)
     names = storage.names(layout.folder(level))
-    held = {number for name in names if (number := layout.number(name)) is not None}
+    held = _numbers_in(layout, names)
     if held and len(held) == max(held) + 1:
         return len(held)
     why = f"it holds {describe_numbers(held)}"
@@ -199,7 +200,10 @@ def entries(storage: Storage, layout: Layout, level: int) -> dict[int, Entry]:
 
 def numbers(storage: Storage, layout: Layout, level: int) -> set[int]:
     """The numbers of the files that a level holds."""
-    names = storage.names(layout.folder(level))
+    return _numbers_in(layout, storage.names(layout.folder(level)))
+
+
+def _numbers_in(layout: Layout, names: Sequence[str]) -> set[int]:
     return {number for name in names if (number := layout.number(name)) is not None}
 
 
@@ -211,11 +215,6 @@ def describe_numbers(held: set[int]) -> str:
     line = f"{len(held)} {'file' if len(held) == 1 else 'files'}"
     if len(held) == last + 1:
         return f"{line} ({'0' if last == 0 else f'0 to {last}'})"
-    gaps: list[str] = []
-    number = 0
-    while len(gaps) <= _SHOWN_GAPS and number < last:
-        if number not in held:
-            gaps.append(str(number))
-        number += 1
+    gaps = list(islice((str(number) for number in range(last) if number not in held), _SHOWN_GAPS + 1))
     shown = ", ".join(gaps[:_SHOWN_GAPS]) + (" ..." if len(gaps) > _SHOWN_GAPS else "")
     return f"{line} (0 to {last} without {shown})"

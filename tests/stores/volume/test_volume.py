@@ -169,9 +169,8 @@ def test_what_is_a_disk_and_what_is_far(table: Path, line: str) -> None:
 
 
 def test_without_a_table(root: Path) -> None:
-    """The kernel's own number of the file system says it; a path that nothing says anything about is far."""
-    assert mounts.kind_in(str(root), []) == mounts.kind(str(root))
-    assert mounts.kind_in("/nowhere/at/all", []) == "network"
+    """A path that nothing says anything about is far, which only costs time."""
+    assert mounts.kind_in(str(root), []) == "network"
 
 
 @pytest.mark.parametrize(

@@ -61,29 +61,30 @@ class Console:
 
     def notice(self, line: str) -> None:
         """Something that a person should know though all went well, on stderr."""
-        print(self._format("WARNING", line, {}), file=sys.stderr, flush=True)  # noqa: T201 - as above
+        self._tell("WARNING", line, {})
 
     def remark(self, line: str) -> None:
         """How far the work is, as it goes on: on stdout for a person, for a machine on stderr.
 
         Nobody needs it, so nothing fails for it.
         """
-        line = self._format("INFO", line, {})
-        with contextlib.suppress(AggregationError):
-            if self.as_json:
-                print(line, file=sys.stderr, flush=True)  # noqa: T201 - as above
-            else:
-                self.print([line])
+        if self.as_json:
+            self.aside(line)
+        else:
+            with contextlib.suppress(AggregationError):
+                self.print([self._format("INFO", line, {})])
 
     def aside(self, line: str) -> None:
         """How far the work is, where stdout is for something else: on stderr."""
-        print(self._format("INFO", line, {}), file=sys.stderr, flush=True)  # noqa: T201 - as above
+        self._tell("INFO", line, {})
 
     def complain(self, line: str, exit_code: int) -> None:
         """An error, on stderr and as the termination message."""
         self._leave_word(line)
-        line = self._format("ERROR", line, {"exit_code": exit_code})
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - as above
+        self._tell("ERROR", line, {"exit_code": exit_code})
+
+    def _tell(self, severity: str, line: str, fields: dict[str, object]) -> None:
+        print(self._format(severity, line, fields), file=sys.stderr, flush=True)  # noqa: T201 - as above
 
     def _format(self, severity: str, line: str, fields: dict[str, object]) -> str:
         line = _one_line(line)

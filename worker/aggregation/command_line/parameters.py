@@ -71,11 +71,16 @@ def _command(text: str) -> tuple[str, ...]:
         raise ValueError(f"{error}: {text}") from error
 
 
-def _output_name(text: str) -> str:
-    """Refuse what leaves the root, and what could replace an input or a journal."""
-    parts = text.split("/")
-    if "\0" in text or any(part in ("", ".", "..") for part in parts):
+def file_name(text: str, never: str = "\n\0") -> str:
+    """Refuse what leaves the root, or could not stand in a list of inputs."""
+    if set(never) & set(text) or any(part in ("", ".", "..") for part in text.split("/")):
         raise ValueError(f"{text!r} is not a name under the root: leave out '/' at its ends, '.' and '..'")
+    return text
+
+
+def _output_name(text: str) -> str:
+    """Refuse what could replace an input or a journal too."""
+    parts = file_name(text, never="\0").split("/")
     if len(parts) > 1 and Layout().level(parts[0]) is not None:
         raise ValueError(f"{text!r} is in a level's folder, where inputs are")
     if is_ours(text):

@@ -10,15 +10,8 @@ from aggregation.inputs.gaps import FAIL, Bound
 from aggregation.wildcards import Pattern
 
 from .options import Function, option
-from .parameters import COUNT, Converted
+from .parameters import COUNT, Converted, file_name
 from .planning import Wanted
-
-
-def _file_name(text: str) -> str:
-    """A name under the root."""
-    if "\n" in text or "\0" in text or any(part in ("", ".", "..") for part in text.split("/")):
-        raise ValueError(f"{text!r} is not a name under the root: leave out '/' at its ends, '.' and '..'")
-    return text
 
 
 def _check(text: str) -> tuple[str, ...]:
@@ -50,7 +43,7 @@ _OPTIONS = (
     ),
     option(
         "--expected",
-        type=Converted("name", _file_name),
+        type=Converted("name", file_name),
         metavar="NAME",
         help="The inputs are what this file names, one a line. In the run's folder, or with a '/' a path.",
     ),
@@ -63,7 +56,7 @@ _OPTIONS = (
     ),
     option(
         "--missing",
-        type=Converted("policy", _file_name),
+        type=Converted("policy", file_name),
         default=FAIL,
         metavar="POLICY",
         help="What is done about inputs that are not there: fail, skip, or the name of a placeholder.",

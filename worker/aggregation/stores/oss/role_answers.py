@@ -56,13 +56,6 @@ METADATA_ANSWERS = (
 )
 
 
-def is_retried(table: tuple[Row, ...], status: int, code: str) -> bool:
-    """Whether an answer that gave no credentials may be another a moment later."""
-    return next(
-        (row.retried for row in table if status in row.status and re.fullmatch(row.code, code)), False
-    )
-
-
 class Temporary(NamedTuple):
     """Credentials and when they end, in seconds since the epoch."""
 
@@ -124,8 +117,10 @@ class Question(NamedTuple):
         return Temporary(Credentials(*values), expires.timestamp())
 
     def is_retried(self, answer: requests.Response) -> bool:
-        """What the table says."""
-        return is_retried(self.table, answer.status_code, _code(answer))
+        """Whether an answer that gave no credentials may be another a moment later, as the table says."""
+        status, code = answer.status_code, _code(answer)
+        rows = (row for row in self.table if status in row.status and re.fullmatch(row.code, code))
+        return next((row.retried for row in rows), False)
 
     def unanswered(self, answer: requests.Response) -> UnansweredError:
         """The error for an answer that says "later"."""

@@ -11,15 +11,6 @@ _DISKS = frozenset(
 )
 """Kinds without a block device whose bytes are this machine's all the same."""
 
-_DISK_MAGICS = frozenset(
-    {
-        *(0x9123683E, 0xCA451A4E, 0xF15F, 0x794C7630, 0x858458F6, 0x01021994, 0x24051905, 0x2FC12FC1),
-        *(0xEF53, 0x58465342, 0xF2F52010, 0x73717368, 0x4D44, 0x5346544E, 0x3153464A, 0x52654973),
-    }
-)
-"""The same, and file systems of block devices, as statfs(2) numbers them: btrfs, bcachefs, eCryptfs, overlay,
-ramfs, tmpfs, UBIFS, ZFS; ext4, XFS, F2FS, squashfs, FAT, NTFS, JFS, ReiserFS."""
-
 _OVERLAYS = ("upperdir=", "lowerdir=")
 _NOT_DATA = ("/proc", "/sys", "/dev", "/run", "/etc", "/var/run", "/boot", "/snap", "/var/lib/docker")
 _SHOWN = 5
@@ -56,7 +47,7 @@ def read_table(path: str = "/proc/self/mountinfo") -> list[Mount]:
                 dash = fields.index("-", 6)
                 found.append(Mount(fields[2], _plain(fields[4]), fields[dash + 1], _plain(fields[-1])))
     except (OSError, ValueError, IndexError):
-        pass  # statfs(2) is asked then
+        pass  # then everything counts as remote
     return found
 
 
@@ -64,9 +55,8 @@ def kind(path: str) -> Kind:
     """Where the bytes of what lies at a path come from.
 
     What has a block device is a disk, FUSE's fuseblk included; so are the few kinds of `_DISKS`. All others
-    are remote: there are too many to be named, and taking a disk for one only costs time. The mount table
-    says which kind it is, by the device, else by the path; without a table statfs(2) does. Where neither
-    says, it counts as remote. A path that does not exist is on a disk.
+    are remote: there are too many to be named, and taking a disk for one only costs time. So does what the
+    mount table does not say, by the device or else by the path. A path that does not exist is on a disk.
     """
     try:
         number = os.stat(path).st_dev
@@ -82,11 +72,9 @@ def kind_in(path: str, table: list[Mount], number: int = 0) -> Kind:
     device = f"{os.major(number)}:{os.minor(number)}"
     mount = next((mount for mount in reversed(table) if number and mount.device == device), None)
     mount = mount or _mount_of(path, table)
-    if mount is None:
-        return "disk" if _magic(path) in _DISK_MAGICS else "network"
-    if not _is_far(mount, table):
+    if mount is not None and not _is_far(mount, table):
         return "disk"
-    return "fuse" if "fuse" in mount.kind else "network"
+    return "fuse" if mount is not None and "fuse" in mount.kind else "network"
 
 
 def _is_far(mount: Mount, table: list[Mount]) -> bool:
@@ -104,19 +92,6 @@ def _mount_of(path: str, table: list[Mount]) -> Mount | None:
     place = os.path.join(os.path.realpath(path), "")
     above = [mount for mount in table if place.startswith(os.path.join(mount.path, ""))]
     return max(reversed(above), key=lambda mount: len(mount.path), default=None)
-
-
-def _magic(path: str) -> int:
-    """The number that statfs(2) gives a file system's kind; 0 where it does not say."""
-    try:
-        import ctypes  # noqa: PLC0415 - only where there is no mount table
-
-        answer = (ctypes.c_long * 32)()
-        if ctypes.CDLL(None).statfs(os.fsencode(path), answer) == 0:
-            return int(answer[0]) & 0xFFFFFFFF
-    except (ImportError, OSError, AttributeError):
-        pass  # no libc to ask
-    return 0
 
 
 def is_mount_point(path: str) -> bool:
