@@ -10,7 +10,7 @@ from .errors import MissingInputError
 from .layout import Layout
 
 _SHOWN_GAPS = 5
-_MANY = 10_000
+MANY = 10_000
 """Files from which on one listing is worth it to find a mistyped count."""
 
 _CLOCKS_SECONDS = 3600
@@ -134,7 +134,7 @@ def too_few(storage: Storage, layout: Layout, count: int, held: set[int]) -> Mis
 def see_that_all_are_there(storage: Storage, layout: Layout, level: int, wanted: range) -> None:
     """Let a mistyped count end before a name is made for each file of it."""
     count = wanted.stop - wanted.start  # len() takes no number of a hundred digits
-    if count <= _MANY or layout.listed(level) is not None:
+    if count <= MANY or layout.listed(level) is not None:
         return
     held = numbers(storage, layout, level)
     missing = next((number for number in wanted if number not in held), None)

@@ -13,9 +13,6 @@ from .sources import Reader
 from .unfinished import Unfinished
 from .uploads import Uploads
 
-PUT_MAX = 8 * 1024**2
-"""Bytes of a target that may be held in memory and written by one PUT."""
-
 UPLOADS_AT_ONCE = 4
 """Uploaded parts in memory at a time; copies need none."""
 

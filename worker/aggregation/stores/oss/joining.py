@@ -8,12 +8,9 @@ from aggregation.stores.promise import Advance, Written
 
 from . import parts
 from .assembly import Assembly
-from .bucket import PUT_MAX, Bucket
+from .bucket import Bucket
 from .parts import Join
 from .sources import Source
-
-WORTH = 2 * 1024**2
-"""Bytes of traffic that an upload in parts has to save to be worth three requests more than a PUT."""
 
 
 def join(bucket: Bucket, doing: str, keys: Sequence[str], target: str, advance: Advance | None) -> Written:
@@ -29,18 +26,17 @@ def join(bucket: Bucket, doing: str, keys: Sequence[str], target: str, advance: 
     sizes = [source.size for source in sources]
     try:
         copyable = [source.state is None or source.state.copyable for source in sources]
-        plan = parts.plan(sizes, copyable, bucket.settings.max_parts)
+        plan = parts.strategy(sizes, copyable, bucket.settings.max_parts)
     except ValueError as error:
         raise RefusedError(doing, str(error), "merge fewer files into one object") from error
     total = sum(sizes)
-    copied = parts.copied_size(plan)
-    by_put = total <= PUT_MAX and copied < WORTH
+    copied = parts.copied_size(plan) if plan else 0
     make = _make_verified if bucket.settings.verify else _make
-    crc64, verified = make(bucket, doing, sources, target, None if by_put else plan, advance)
+    crc64, verified = make(bucket, doing, sources, target, plan, advance)
     return Written(
         total,
         crc64,
-        "server-side" if copied > total // 2 and not by_put else "streamed",
+        "server-side" if copied > total // 2 else "streamed",
         bucket.client.requests - before,
         time.perf_counter() - started,
         verified,
@@ -76,7 +72,9 @@ def _make_verified(
         _make(bucket, doing, sources, made, plan, advance)
         copy = bucket.reader.state_of(doing, made)
         _read_back(bucket, doing, sources, copy)
-        copying = parts.plan([copy.size], [True], bucket.settings.max_parts) if copy.size > PUT_MAX else None
+        copying = (
+            parts.plan([copy.size], [True], bucket.settings.max_parts) if copy.size > parts.PUT_MAX else None
+        )
         crc64, verified = _make(bucket, doing, [copy], key, copying, None)
         if not verified:  # the service says no CRC64, not even of what it has copied
             _read_back(bucket, doing, [copy], bucket.reader.state_of(doing, key))

@@ -11,10 +11,8 @@ from urllib.parse import unquote
 from xml.etree import ElementTree as ET  # only the type: oss_answers has read the document
 
 from .answers import number, part_crc64
+from .parts import PAGE
 from .transport import UnansweredError
-
-PAGE = 1000
-"""Names in an answer: the most that OSS gives."""
 
 Item = TypeVar("Item")
 Read = Callable[[ET.Element], Item]

@@ -25,6 +25,18 @@ COPY_SIZE = 1024**3
 UPLOAD_SIZE = 4 * 1024**2
 """Bytes of an uploaded part: it is held in memory, once for each upload that runs at a time."""
 
+PUT_MAX = 8 * 1024**2
+"""Bytes of a target that may be held in memory and written by one PUT."""
+
+WORTH = 2 * 1024**2
+"""Bytes of traffic that an upload in parts has to save to be worth three requests more than a PUT."""
+
+LIST_FROM = 100
+"""Sources from which on one listing is cheaper than a HEAD each."""
+
+PAGE = 1000
+"""Names in the answer to a listing: the most that OSS gives."""
+
 
 class Range(NamedTuple):
     """Bytes `start` to `end` (without it) of source number `source`."""
@@ -67,6 +79,16 @@ def copied_size(part: Part) -> int:
     if isinstance(part, Relay):
         return 0
     return sum(copied_size(inner) for inner in part.parts)
+
+
+def strategy(sizes: Sequence[int], copyable: Sequence[bool], limit: int = PARTS_MAX) -> Join | None:
+    """The plan that is followed; None where fetching all and one PUT are cheaper.
+
+    Raises:
+        ValueError: see plan.
+    """
+    made = plan(sizes, copyable, limit)
+    return None if sum(sizes) <= PUT_MAX and copied_size(made) < WORTH else made
 
 
 def plan(sizes: Sequence[int], copyable: Sequence[bool], limit: int = PARTS_MAX) -> Join:

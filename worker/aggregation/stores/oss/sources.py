@@ -12,12 +12,9 @@ from aggregation.stores.readahead import blocks, read_ahead
 from . import parts
 from .answers import ObjectState
 from .client import OssClient
-from .listing import PAGE, Listed
+from .listing import Listed
 from .objects import Objects
 from .parts import Range
-
-LIST_FROM = 100
-"""Sources from which on one listing is cheaper than a HEAD each."""
 
 SMALL = 64 * 1024
 """Bytes that are on their way for less time than their request waits for its answer."""
@@ -75,10 +72,10 @@ class Reader:
         With `by_listing`, of many by one listing where they are short: these have no state then.
         """
         short: dict[str, int] = {}
-        if by_listing and len(keys) >= LIST_FROM:
+        if by_listing and len(keys) >= parts.LIST_FROM:
             for _, group in groupby(sorted(keys, key=_by_folder), key=os.path.dirname):
                 wanted = list(group)
-                if len(wanted) < LIST_FROM:
+                if len(wanted) < parts.LIST_FROM:
                     continue
                 # A symlink may be listed with 0 bytes, and not as one.
                 short |= {
@@ -101,7 +98,7 @@ class Reader:
         """
         folder = os.path.dirname(keys[0])
         found = self._objects.list(f"{folder}/" if folder else "", after=keys[0][:-1])
-        return takewhile(lambda listed: listed.key <= keys[-1], islice(found, PAGE + 2 * len(keys)))
+        return takewhile(lambda listed: listed.key <= keys[-1], islice(found, parts.PAGE + 2 * len(keys)))
 
     def fetch(self, doing: str, source: Source, piece: Range) -> tuple[bytes, ObjectState | None]:
         """A range of a source, its CRC64 checked if the range is all of it.

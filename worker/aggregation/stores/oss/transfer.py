@@ -12,7 +12,7 @@ from aggregation.stores.promise import Advance, Written
 from aggregation.stores.readahead import blocks, read_ahead
 
 from . import parts
-from .bucket import PUT_MAX, UPLOADS_AT_ONCE, Bucket
+from .bucket import UPLOADS_AT_ONCE, Bucket
 from .interference import undisturbed
 from .multipart import MadePart, Multipart
 
@@ -59,7 +59,7 @@ def upload(bucket: Bucket, doing: str, path: str, key: str, advance: Advance | N
     before = bucket.client.requests
     size = os.stat(path).st_size
     with open(path, "rb", buffering=0) as file:
-        if size <= PUT_MAX:
+        if size <= parts.PUT_MAX:
             crc64 = bucket.objects.put(doing, key, file.read())
             if advance is not None:
                 advance(size)
