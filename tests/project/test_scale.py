@@ -5,7 +5,6 @@ import sys
 
 from aggregation import tree
 from pages import scale
-from pages.costs import requests_of
 from pages.markdown import page
 from scripts import REPOSITORY, environment
 
