@@ -4,8 +4,8 @@ A target appears whole or not at all, and memory does not grow with the data. Wh
 
 - command_line: an option of the scripts, a line that they print, signals and the way to an exit code
 - here: the steps (`steps`, `levels`), a whole run (`runner`, `crew`, `journal`, `cleaning`, `report`,
-  `terminal`), the names (`layout`, `wildcards`), the arithmetic (`tree`), and every error with its exit code
-  (`errors`); `advice` is what an error says where level 1 has other names
+  `terminal`), the names (`layout`, `wildcards`), the arithmetic (`tree`, `cost`), and every error with its
+  exit code (`errors`); `advice` is what an error says where level 1 has other names
 - inputs: the list of a run's inputs under the names that they have: finding, checking, gaps and their account
 - commands: how the user's own merge command is started, watched and stopped
 - stores: what each store promises, and which store a root asks for

@@ -1,7 +1,8 @@
 """OSS, whose service joins objects itself: the only folder that imports oss2 and ossfs.
 
 - store: the promise; joining and transfer do its work: objects joined, files of this machine fetched and sent
-- assembly, multipart: one join by multipart upload, and one upload; parts: the plan; sources: what is read
+- assembly, multipart: one join by multipart upload, and one upload; parts: the plan; sources: what is read;
+  forecast: what a join will cost
 - unfinished: uploads and intermediate objects to clean up; interference: other writers in the way
 - bucket: what all of these share
 - objects, uploads, listing: the operations, each sent by client, which alone tries again:

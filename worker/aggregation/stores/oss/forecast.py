@@ -1,4 +1,4 @@
-"""What a join will cost on OSS, by the plan that the join itself follows. Arithmetic; imports no oss2."""
+"""What a join will cost on OSS, by the plan that the join itself follows. Arithmetic only."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
