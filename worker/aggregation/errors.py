@@ -124,13 +124,8 @@ def from_os_error(
 ) -> AggregationError:
     """Translate what the kernel said about `path` while `doing` into the family, by the table of `errnos`.
 
-    Args:
-        error: What the kernel said.
-        doing: What was being done, for the line.
-        path: The file or folder.
-        writing: Whether it was to be changed: then what is absent is no missing input.
-        remote: Whether the path lies on a mount whose bytes come from elsewhere.
-        opening: Whether a name was looked up or opened, rather than bytes moved.
+    `writing`: it was to be changed, so that what is absent is no missing input. `remote`: it lies on a mount
+    whose bytes come from elsewhere. `opening`: its name was looked up or opened, rather than bytes moved.
     """
     row = errnos.answer(error.errno, opening=opening)
     kind = _BY_CODE[row.remote if remote else row.disk]

@@ -55,7 +55,7 @@ def kept(storage: Storage, path: str, inputs: InputList, output: str) -> Iterato
     except BaseException:
         if account != before:
             with suppress(AggregationError):  # it says too much then, of the result that was there before
-                _put_back(storage, name, before)
+                storage.remove([name]) if before is None else storage.write(name, before)
         raise
 
 
@@ -85,10 +85,3 @@ def _read(storage: Storage, name: str) -> bytes | None:
         return storage.read(name, None)
     except MissingInputError:
         return None
-
-
-def _put_back(storage: Storage, name: str, data: bytes | None) -> None:
-    if data is None:
-        storage.remove([name])
-    else:
-        storage.write(name, data)

@@ -74,7 +74,7 @@ def plan(
     doing = f"listing the inputs under {printable(storage.path(request.base))}"
     found = _find(storage, layout, request, output, doing)
     if not found.present:
-        _see_that_the_root_is_there(storage)
+        storage.names("")  # where the root itself is absent, that is said
         raise MissingInputError(doing, *_nothing(storage, request))
     there = [name for name in found.expected if name in found.present]
     refused = check(there) if check is not None else set()
@@ -170,16 +170,9 @@ def _present(storage: Storage, request: Request, names: Sequence[str]) -> set[st
         name
         for name in map(request.named, names)
         # A pattern shows no hidden names, nor those outside the base.
-        if name in listed or ((_is_hidden(name) or name.startswith("/")) and storage.find(name) is not None)
+        if name in listed
+        or ((name.startswith(("/", ".")) or "/." in name) and storage.find(name) is not None)
     }
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
-
-
-def _see_that_the_root_is_there(storage: Storage) -> None:
-    storage.names("")
 
 
 def _see_that_the_placeholder_is_there(storage: Storage, name: str, doing: str) -> None:

@@ -1,6 +1,7 @@
 """Pauses between the tries of what fails for a passing reason, on every store."""
 
 import os
+import time
 from collections.abc import Iterator
 
 
@@ -13,3 +14,12 @@ def pauses(first: float, longest: float) -> Iterator[float]:
     while True:
         yield pause * (1 - os.urandom(1)[0] / 512)
         pause = min(2 * pause, longest)
+
+
+def pauses_within(seconds: float) -> Iterator[float]:
+    """The same from a tenth of a second to five, until `seconds` have passed since the first."""
+    end = time.monotonic() + seconds
+    for pause in pauses(0.1, 5.0):
+        if (left := end - time.monotonic()) <= 0:
+            return
+        yield min(pause, left)

@@ -21,7 +21,7 @@ from fsspec.implementations.chained import ChainedFileSystem
 from aggregation import stopping
 from aggregation.errors import AggregationError, ConfigurationError, UnavailableError
 from aggregation.location import Location
-from aggregation.stores.pauses import pauses
+from aggregation.stores.pauses import pauses_within
 from aggregation.stores.promise import Settings
 
 from .errors import translated
@@ -49,9 +49,6 @@ _READ_ONLY = {
     "lakefs": "each run would need a commit",
 }
 """Protocols whose classes hide that nothing can be published there."""
-
-_PAUSES = (0.1, 5.0)
-"""Seconds between two tries: the first pause, doubled up to the longest."""
 
 
 class Calls:
@@ -141,9 +138,7 @@ class Patience:
     """How long a thing that fails for a passing reason is tried again."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._end: float | None = None
-        self._pauses = pauses(*_PAUSES)
+        self._pauses = pauses_within(seconds)
 
     def wait_or_raise(self, error: AggregationError) -> None:
         """Pause, longer each time.
@@ -151,11 +146,9 @@ class Patience:
         Raises:
             AggregationError: the error, since its time is over, or the process is to end.
         """
-        now = time.monotonic()
-        self._end = self._end or now + self._seconds
-        until = now + next(self._pauses)
-        if until > self._end:
+        if (pause := next(self._pauses, None)) is None:
             raise error
+        until = time.monotonic() + pause
         while (left := until - time.monotonic()) > 0:
             if stopping.seconds_left() is not None:
                 raise error

@@ -123,8 +123,9 @@ class NewFile:
             )
         if self._made_here:
             self._temporaries.note_time(status.st_mtime)
-        if check is not None:
-            self._compare(check())
+        if check is not None and (found := self.crc64()) != (crc64 := check()):
+            why = f"what was written has CRC64 {found}, what was read {crc64}"
+            raise IntegrityError(self.doing, why, "run again; if it stays, check the disk or the mount")
         self._rename(status)
         sync_folder(os.path.dirname(self.path) or ".")
 
@@ -137,13 +138,6 @@ class NewFile:
         self._volume.check_presence(self.doing, error)
         why = f"{printable(self._temporary)} was written and is gone"
         return UnavailableError(self.doing, why, "run again; if it stays, look for what removes hidden files")
-
-    def _compare(self, crc64: int | None) -> None:
-        """Compare the closed file's CRC64."""
-        found = self.crc64()
-        if found != crc64:
-            why = f"what was written has CRC64 {found}, what was read {crc64}"
-            raise IntegrityError(self.doing, why, "run again; if it stays, check the disk or the mount")
 
     def crc64(self) -> int:
         """The CRC64 of the file, read past this machine's cache where it can be."""

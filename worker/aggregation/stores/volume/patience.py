@@ -1,15 +1,12 @@
 """How long the worker waits out what a remote mount says while its service is away."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 from aggregation import errnos
 from aggregation.errors import SourceChangedError, UnavailableError
-from aggregation.stores.pauses import pauses
-
-_PAUSES = (0.1, 5.0)
-"""Seconds before a mount is asked again: the first pause, doubled up to the longest."""
+from aggregation.stores.pauses import pauses_within
 
 Made = TypeVar("Made")
 
@@ -37,7 +34,7 @@ class Patience:
             return call()
         except OSError as error:
             last = error
-        for pause in self._pauses():
+        for pause in pauses_within(self._timeout):
             if not self.may_pass(last, opening=opening):
                 break
             time.sleep(pause)
@@ -54,7 +51,7 @@ class Patience:
             AggregationError: what the last try said.
         """
         changed = False
-        pauses = self._pauses()
+        pauses = pauses_within(self._timeout)
         while True:
             try:
                 return make()
@@ -67,11 +64,3 @@ class Patience:
                 if pause is None:
                     raise
                 time.sleep(pause)
-
-    def _pauses(self) -> Iterator[float]:
-        """Seconds to wait before each further try, until the timeout has passed since the first call."""
-        end = time.monotonic() + self._timeout
-        for pause in pauses(*_PAUSES):
-            if (left := end - time.monotonic()) <= 0:
-                return
-            yield min(pause, left)
