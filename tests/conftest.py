@@ -21,6 +21,7 @@ import sysconfig
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from scripts import Outcome, Script, command, environment, finished
@@ -40,6 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let a warning from another package's module be shown: pyproject.toml makes errors of all others."""
     others = "|".join(sorted(map(re.escape, PACKAGES - CHECKERS)))
     config.addinivalue_line("filterwarnings", rf"default:::({others})(\.|$)")
+    # A busy machine takes its time: no test asks how long an example takes.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("ours")
 
 
 @pytest.hookimpl(wrapper=True)

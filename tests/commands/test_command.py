@@ -938,7 +938,7 @@ def reduce(place: Place, text: str, files: int, fan_in: int, levels: int, output
 
 
 @pytest.mark.parametrize("place", ["local", "oss"], indirect=True)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=LINES, fan_in=st.integers(2, 4), levels=st.integers(1, 3))
 def test_sorted_merges_are_associative(
     place: Place, contents: list[list[bytes]], fan_in: int, levels: int

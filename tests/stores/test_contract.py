@@ -40,7 +40,7 @@ def put_level(place: Place, level: int, contents: list[bytes]) -> None:
 def test_result_is_the_plain_concatenation(place: Place) -> None:
     """Whatever the number of files, their bytes, the fan-in and the depth: result.txt is level 1 in order."""
 
-    @settings(max_examples=5 if place.costly else 25, deadline=None)
+    @settings(max_examples=5 if place.costly else 25)
     @given(
         contents=st.lists(CONTENT, min_size=1, max_size=40),
         fan_in=st.integers(2, 5),

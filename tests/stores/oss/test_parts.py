@@ -76,7 +76,6 @@ def check(sizes: list[int], copyable: list[bool], limit: int = PARTS_MAX) -> Joi
     return join
 
 
-@settings(deadline=None)
 @given(st.lists(SOURCE, min_size=1, max_size=60), st.sampled_from([PARTS_MAX, PARTS_MAX, 7, 2]))
 @example([(0, True)], PARTS_MAX)
 @example([(1, True), (PART_MIN, True)], PARTS_MAX)
@@ -90,7 +89,7 @@ def test_any_sources(sources: list[tuple[int, bool]], limit: int) -> None:
         check(sizes, copyable, limit)
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(
     count=st.sampled_from([9_999, 10_000, 10_001, 20_001]),
     pattern=st.lists(st.integers(0, 400 * KIB), min_size=1, max_size=7),

@@ -155,7 +155,7 @@ def test_a_file_that_lies_about_its_size(denied: Deny, root: Path, liar: Path, o
     ),
     checksum=st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_stale_size_decides_nothing(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[int, int]], checksum: bool
 ) -> None:
@@ -194,7 +194,7 @@ BORDERS = sorted(
 
 
 @given(sizes=st.lists(st.sampled_from(BORDERS), min_size=1, max_size=7), checksum=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_sizes_around_the_buffers(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], checksum: bool
 ) -> None:
