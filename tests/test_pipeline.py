@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -188,6 +189,32 @@ def test_resume_takes_the_latest_run_of_its_shape(run: Script, root: Path) -> No
     assert outcome.stdout.count("kept") == 2
     assert sorted(path.name for path in (root / "runs").iterdir()) == ["named", "other-shape"]
     assert run("pipeline.py", "--resume", "--levels", 1, "--run", "other-shape").returncode == 2
+
+
+@pytest.mark.parametrize(("name", "content"), [(".pipeline.json", b'{"run"'), (".made-l2.json", b"[]")])
+def test_resume_takes_no_damaged_notes(run: Script, root: Path, name: str, content: bytes) -> None:
+    """What was cut short, or is not the worker's, is no error: what it spoke of is made again."""
+    write_level(root, 1, [b"a", b"b"])
+    fail_in_the_end(run, root, "--run", "mine")
+    (root / "runs/mine" / name).write_bytes(content)
+    outcome = run("pipeline.py", "--resume")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "kept" not in outcome.stdout
+    assert (root / "result.txt").read_bytes() == b"ab"
+
+
+def test_resume_takes_no_notes_of_an_earlier_run_of_the_name(run: Script, root: Path) -> None:
+    """The earlier one had another command, and its files are there still: they are made again."""
+    write_level(root, 1, [b"a", b"b"])
+    fail_in_the_end(run, root, "--run", "mine", "--levels", 1)
+    upper = f"sh -c 'test -e {root}/go || kill -9 $PPID; tr a-z A-Z'"
+    arguments = ("--run", "mine", "--levels", 1, "--command", upper)
+    assert run("pipeline.py", *arguments).returncode == -signal.SIGKILL
+    (root / "go").touch()
+    outcome = run("pipeline.py", "--resume", *arguments)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "kept" not in outcome.stdout
+    assert (root / "result.txt").read_bytes() == b"AB"
 
 
 def test_resume_leaves_a_run_that_is_at_work_alone(run: Script, root: Path) -> None:

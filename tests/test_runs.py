@@ -183,6 +183,14 @@ def test_a_run_begun_anew_is_not_cleaned(root: Path, run: Script) -> None:
     assert (root / "runs/mine/l2/0.txt").read_bytes() == b"01"
 
 
+def test_a_mark_without_a_result(root: Path, run: Script) -> None:
+    """A result that somebody took away since the removal began is not said to be there."""
+    write_level(root, 1, [b"a"])
+    (root / "runs").mkdir()
+    (root / "runs/mine~").touch()
+    assert run("merge.py", 4, "--run", "mine", "--clean").returncode == 3
+
+
 def test_what_cannot_be_removed_is_said(root: Path, run: Script) -> None:
     """The result is there, so it is exit code 0; a line says what stays, and the next --clean removes it."""
     write_level(root, 1, [bytes([letter]) for letter in LETTERS])

@@ -9,6 +9,9 @@ import pytest
 
 import machine
 import slow_mount
+from aggregation import location
+from aggregation.errors import UnavailableError
+from aggregation.stores.opening import open_storage
 from scripts import Outcome, Script, command, environment, leftovers, mounted, write_level
 
 SIZE = 300_000
@@ -202,3 +205,19 @@ def test_a_mount_that_is_taken_away(tmp_path: Path, back: bool, below: str) -> N
         assert [path.name for path in place.rglob("*")] == ([below] if back and below else [])
         if not back:  # for the unmounting
             subprocess.run(["mount", "-t", "tmpfs", "none", str(place)], check=True)
+
+
+def test_a_bare_mount_point_with_the_target_s_folder(tmp_path: Path) -> None:
+    """Not even there is anything written: whoever mounts the volume again would never see it."""
+    machine.administration()
+    place = tmp_path / "mount"
+    (place / "l2").mkdir(parents=True)
+    with mounted(place, "-t", "tmpfs", "none"):
+        storage = open_storage(location.parse(str(place)))
+        storage.write("l2/0.txt", b"old")
+        detach(place)
+        with pytest.raises(UnavailableError, match="went away"):
+            storage.write("l2/0.txt", b"new")
+        storage.close()
+        assert list((place / "l2").iterdir()) == []
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(place)], check=True)  # for the unmounting

@@ -6,11 +6,16 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import machine
+import places
+from aggregation.errors import AggregationError
+from aggregation.stores.promise import Storage
 from aggregation.stores.volume import mounts
 from scripts import Script, command, environment, leftovers, mounted, write_level
 
@@ -72,6 +77,32 @@ def test_an_input_under_a_lease(run: Script, root: Path) -> None:
     assert asked
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert (root / "l2/0.txt").read_bytes() == b"ab"
+
+
+def test_what_a_thread_that_hangs_has_begun(tmp_path: Path) -> None:
+    """A thread that waits for a mount cannot remove its temporary: the end of the process does it."""
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def advance(_: int) -> None:
+        hangs.set()
+        goes_on.wait(60)
+
+    def join(storage: Storage) -> None:
+        with suppress(AggregationError):  # its temporary is gone
+            storage.concatenate(["l1/0.txt"], "l2/0.txt", advance=advance)
+
+    with places.local(tmp_path) as place:
+        place.put("l1/0.txt", b"x" * MIB)
+        thread = threading.Thread(target=join, args=[place.storage])
+        thread.start()
+        assert hangs.wait(60)
+        assert leftovers(tmp_path)
+        place.storage.close()
+        left = leftovers(tmp_path)
+        goes_on.set()
+        thread.join(60)
+        assert left == []
+        assert place.names() == {"l1/0.txt"}
 
 
 def test_a_target_that_is_a_mount_point(run: Script, root: Path) -> None:
