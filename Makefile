@@ -22,7 +22,7 @@ define NEXT
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs image tools push expand bench mutants audit e2e oss-server lock clean
+.PHONY: help demo test lint docs image tools push expand bench fuzz mutants audit e2e oss-server lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ expand: $(VENV)/dev ## Show the commands of a workflow's pods, without a cluster
 
 bench: $(VENV)/bench ## Measure the worker beside its rivals (BENCH="--quick", or some of its cases: BENCH="shapes")
 	@$(BIN)/python tests/benchmarks $(BENCH)
+
+fuzz: $(VENV)/dev ## Try what CI tries of texts, files and answers that hold anything, other examples and FUZZ=15 times as many
+	FUZZ=$(or $(FUZZ),15) $(BIN)/pytest -q tests/fuzz
 
 mutants: $(VENV)/dev ## Break the worker line by line, and see that a test fails for each (MUTANTS="oss", or other words of their names)
 	@$(BIN)/python tests/mutants $(MUTANTS)

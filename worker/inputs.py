@@ -24,7 +24,7 @@ from aggregation.layout import INPUTS
 @options.option(
     "--inputs",
     "target",
-    type=parameters.LIST,
+    type=parameters.Converted("name", parameters.file_name),
     default=INPUTS,
     metavar="NAME",
     help="What the list is called: in the run's folder, or with a '/' a path under the root.",

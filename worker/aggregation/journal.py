@@ -7,6 +7,7 @@ target that no note speaks of is made again: notes come after what they speak of
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
@@ -20,6 +21,9 @@ from .layout import RUNS, Layout, run_of_mark
 
 Form = dict[str, object]
 """What makes two runs the same, as JSON has it: shape, names and commands."""
+
+_NOT_OURS = (ValueError, KeyError, TypeError, RecursionError)
+"""What reading a file raises that is cut short, or that something else wrote."""
 
 
 class Journal(NamedTuple):
@@ -88,9 +92,9 @@ def _unfinished(storage: Storage, layout: Layout) -> Iterable[Journal]:
         layouts = [layout._replace(run=name) for name in names - done if f"{name}~" not in done]
     found = [(entry, each) for each in layouts if (entry := storage.find(each.journal))]
     for entry, each in sorted(found, key=lambda pair: (pair[0].modified, pair[1].run), reverse=True):
-        with suppress(ValueError, KeyError, TypeError):  # cut short, or not ours: nothing to go on with
+        with suppress(*_NOT_OURS):  # nothing to go on with
             record = json.loads(storage.read(each.journal, max(entry.size, 1)))
-            yield Journal(each, str(record["run"]), record["form"], str(record["writer"]))
+            yield Journal(each, str(record["run"]), dict(record["form"]), str(record["writer"]))
 
 
 class Notes:
@@ -109,7 +113,7 @@ class Notes:
         entry = self._storage.find(name)
         if entry is None:
             return
-        with suppress(ValueError, KeyError, TypeError):  # not ours: then everything is made again
+        with suppress(*_NOT_OURS):  # then everything is made again
             record = json.loads(self._storage.read(name, max(entry.size, 1)))
             if record["run"] == self._run:
                 self._made = dict(record["made"])
@@ -175,8 +179,8 @@ def _writer(pid: int) -> str:
 
 
 def _is_at_work(writer: str) -> bool:
-    pid = writer.partition(" ")[2].partition(" ")[0]
-    return pid.isdigit() and int(pid) != os.getpid() and _writer(int(pid)) == writer
+    found = re.fullmatch(r"\S+ ([0-9]{1,10}) .*", writer)
+    return found is not None and int(found[1]) != os.getpid() and _writer(int(found[1])) == writer
 
 
 def _start(pid: int) -> str:

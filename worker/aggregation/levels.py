@@ -13,6 +13,9 @@ _SHOWN_GAPS = 5
 MANY = 10_000
 """Files from which on one listing is worth it to find a mistyped count."""
 
+_LAST_SECONDS = 253_402_300_799
+"""The end of the year 9999: a mount may say any time, and beyond some the clock's functions fail."""
+
 _CLOCKS_SECONDS = 3600
 """How far the clocks of two nodes may be apart, and a mount's from the server's."""
 
@@ -90,7 +93,7 @@ def _see_that_it_is_current(storage: Storage, layout: Layout, level: int, below:
 
 
 def _utc(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(max(0, min(seconds, _LAST_SECONDS))))
 
 
 def see_that_no_more_are_there(storage: Storage, layout: Layout, level: int, count: int) -> None:

@@ -15,7 +15,7 @@ from aggregation.stores.promise import Settings
 
 from .console import TERMINATION_LOG, console
 from .job import Job
-from .parameters import COMMAND, COUNT, FAN_IN, LIST, OUTPUT, ROOT, RUN, SUFFIX
+from .parameters import COMMAND, COUNT, FAN_IN, LIST, OUTPUT, ROOT, RUN, SECONDS, SUFFIX
 
 PARALLEL_MAX = 1024
 """Requests at a time: threads and connections for more would not fit into a pod."""
@@ -166,7 +166,7 @@ _COMMON = (
     ),
     option(
         "--timeout",
-        type=click.FloatRange(min=0),
+        type=SECONDS,
         default=Settings().timeout,
         metavar="SECONDS",
         help="How long a request that fails for a passing reason is tried again, in seconds.",

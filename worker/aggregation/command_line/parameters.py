@@ -1,5 +1,6 @@
 """What an option's or an argument's text may be: each kind of value is checked and converted once, here."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,20 @@ class Number(click.ParamType[Any]):
         if self.most is not None and int(text) > self.most:
             self.fail(f"{text} is more than {self.most}.", param, ctx)
         return int(text)
+
+
+class Seconds(click.FloatRange):
+    """A time of 0 seconds or more."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse what is no number, which is neither below nor above any."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
 
 
 class Converted(click.ParamType[Any]):
@@ -104,5 +119,6 @@ OUTPUT = Converted("name", _output_name)
 LIST = Converted("name", _list_name)
 NUMBER = Number()
 COUNT = Number(least=1)
+SECONDS = Seconds()
 FAN_IN = Number(least=2)
 """A group of one would never end: each level would hold as many files as the one before."""

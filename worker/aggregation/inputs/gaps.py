@@ -102,7 +102,7 @@ def parse_account(data: bytes) -> Account | None:
         if record["made_by"] != "inputs.py":
             return None
         return Account(int(record["missing"]), str(record["list"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

@@ -58,6 +58,9 @@ _DOCUMENT_MAX = 16 * 1024**2
 _DELAY_MAX = 60.0
 """Seconds that a service may ask for: more is taken for a mistake."""
 
+_NO_DOCUMENT = (ET.ParseError, LookupError, ValueError)
+"""What reading a document raises: the last two where it names an encoding that is not known."""
+
 _ERROR_MAX = 64 * 1024
 _MESSAGE_MAX = 300
 _BLOCK = 1024**2
@@ -77,7 +80,7 @@ class ServiceError(Exception):
         found = _error_fields(headers, document)
         super().__init__(status, found.get("Code", ""))
         self.status = status
-        self.code = found.get("Code", "")
+        self.code = _one_line(found.get("Code", ""))
         self.message = _one_line(found.get("Message", "")).rstrip(".")
         self.endpoint = _one_line(found.get("Endpoint", ""))
         self.location = _one_line(headers.get("Location", "").partition("?")[0])
@@ -149,7 +152,7 @@ def document(answer: Answer, root: str) -> ET.Element:
     text = body(answer, _DOCUMENT_MAX)
     try:
         found = ET.fromstring(text)  # noqa: S314 - see the import
-    except ET.ParseError as error:
+    except _NO_DOCUMENT as error:
         raise NoAnswerError(f"{answer.status} without a document ({len(text)} bytes)") from error
     if found.tag == "Error":
         raise ServiceError(answer.status, answer.headers, text)
@@ -241,7 +244,7 @@ def delay(headers: Mapping[str, str]) -> float:
 def translated(error: ServiceError, doing: str) -> Exception:
     """What an answer means for the join."""
     if error.code == "NoSuchUpload":
-        return NoSuchUploadError(doing)
+        return NoSuchUploadError()
     if error.status == HTTPStatus.PRECONDITION_FAILED:
         return ReplacedError(doing)
     why = f"{error}: {error.message}" if error.message else str(error)
@@ -274,7 +277,7 @@ def _error_fields(headers: Mapping[str, str], text: bytes) -> dict[str, str]:
     """The elements of an error's document; HEAD has it in a header."""
     try:
         root = ET.fromstring(text or base64.b64decode(headers.get("x-oss-err", "")))  # noqa: S314 - see the import
-    except (ET.ParseError, binascii.Error, ValueError):
+    except (binascii.Error, *_NO_DOCUMENT):
         return {}
     return {child.tag: child.text or "" for child in root} if root.tag == "Error" else {}
 

@@ -21,6 +21,12 @@ _SENT_TOGETHER = 64 * 1024
 _SENT = 256 * 1024
 """Bytes handed to the socket at a time: its timeout is for each of these, not for the whole body."""
 
+_DRAINED_MAX = 4 * 1024 * 1024
+"""Bytes of a body that nobody wants, read for the sake of the connection. More may never end."""
+
+_HEADS_MAX = 16
+"""Heads of an answer: the last one, and those before it (100 Continue)."""
+
 _HEAD_MAX = 256 * 1024
 _LINE_MAX = 64 * 1024
 
@@ -73,9 +79,12 @@ class Answer:
         self._ahead = b""
         self._reused = True
         self._arrived = 0
-        minor, self.status, self.headers = self._head()
-        while self.status < HTTPStatus.OK:  # an answer follows
+        for _ in range(_HEADS_MAX):
             minor, self.status, self.headers = self._head()
+            if self.status >= HTTPStatus.OK:  # else an answer follows
+                break
+        else:
+            raise ProtocolError("an answer that only says that one follows")
         self._chunked = False
         self.length_remaining: int | None = 0
         """Bytes of the body, or of its chunk, that are still to come; None: up to the connection's end."""
@@ -94,9 +103,10 @@ class Answer:
 
     def drain(self) -> None:
         """Read the rest and give the connection back, for the next request; one that fails is closed."""
+        left = _DRAINED_MAX
         try:
-            while self._some(_RECEIVED):
-                pass
+            while left > 0 and (piece := self._some(_RECEIVED)):
+                left -= len(piece)
         except (OSError, HTTPException, HTTPError):
             self._reused = False
         self._give_back()

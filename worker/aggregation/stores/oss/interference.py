@@ -8,12 +8,22 @@ from aggregation.errors import IntegrityError
 Result = TypeVar("Result")
 
 
-class ReplacedError(Exception):
+_ASKING = "asking OSS"
+_CURE = "let nothing write there; run again"
+
+
+class ReplacedError(IntegrityError):
     """A source is no longer what it was when the join began."""
 
+    def __init__(self, about: str) -> None:
+        super().__init__(_ASKING, f"{about} was replaced while it was read", _CURE)
 
-class NoSuchUploadError(Exception):
+
+class NoSuchUploadError(IntegrityError):
     """The multipart upload is gone: completed, or aborted by another run."""
+
+    def __init__(self) -> None:
+        super().__init__(_ASKING, "another run aborted the multipart upload", _CURE)
 
 
 def undisturbed(doing: str, attempt: Callable[[], Result]) -> Result:
@@ -27,10 +37,5 @@ def undisturbed(doing: str, attempt: Callable[[], Result]) -> Result:
             return attempt()
         except (ReplacedError, NoSuchUploadError) as error:
             if last:
-                why = (
-                    f"{error} was replaced while it was read"
-                    if isinstance(error, ReplacedError)
-                    else "another run aborted the multipart upload"
-                )
-                raise IntegrityError(doing, f"twice, {why}", "let nothing write there; run again") from error
+                raise IntegrityError(doing, f"twice, {error.why}", error.cure) from error
     raise AssertionError("unreachable")

@@ -71,14 +71,15 @@ def _pages(
     ask: Ask, params: Mapping[str, str], read: Read[tuple[list[Item], dict[str, str]]]
 ) -> Iterator[Item]:
     after: dict[str, str] = {}
+    seen: set[tuple[str, ...]] = set()
     while True:
 
-        def read_on(page: ET.Element, before: Mapping[str, str] = after) -> tuple[list[Item], dict[str, str]]:
+        def read_on(page: ET.Element) -> tuple[list[Item], dict[str, str]]:
             items, markers = read(page)
             truncated = page.findtext("IsTruncated")
             if truncated == "false":
                 return items, {}
-            if truncated != "true" or markers == before or not any(markers.values()):
+            if truncated != "true" or tuple(markers.values()) in seen or not any(markers.values()):
                 raise UnansweredError("a listing that does not say how it goes on")
             return items, markers
 
@@ -86,6 +87,7 @@ def _pages(
         yield from items
         if not after:
             return
+        seen.add(tuple(after.values()))
 
 
 def _objects(page: ET.Element) -> tuple[list[Listed], dict[str, str]]:

@@ -100,7 +100,7 @@ class Question(NamedTuple):
             UnansweredError: nothing yet.
         """
         try:
-            found = place(answer.json())
+            found = place(_document(answer))
             values = [str(found[name]) for name in ("AccessKeyId", "AccessKeySecret", "SecurityToken")]
             expires = dt.datetime.fromisoformat(found["Expiration"])
         except (ValueError, KeyError, TypeError):
@@ -127,9 +127,16 @@ class Question(NamedTuple):
         return UnansweredError(f"{self.whom} answered {_said(answer)}")
 
 
+def _document(answer: requests.Response) -> Any:
+    try:
+        return answer.json()
+    except RecursionError as error:
+        raise ValueError from error
+
+
 def _code(answer: requests.Response) -> str:
     try:
-        document = answer.json()
+        document = _document(answer)
     except ValueError:
         return ""
     code = document.get("Code", "") if isinstance(document, dict) else ""
