@@ -23,8 +23,8 @@ def test_names_are_read_back(level: int, number: int, suffix: str) -> None:
 def test_a_run_s_own_names() -> None:
     """Level 1 and the result are everybody's, what is above is the run's; its mark is no run's name."""
     layout = Layout(run="a.b")
-    assert layout.files(1, [0, 1]) == ["l1/0.txt", "l1/1.txt"]
-    assert layout.files(2, [0]) == ["runs/a.b/l2/0.txt"]
+    assert list(layout.files(1, [0, 1])) == ["l1/0.txt", "l1/1.txt"]
+    assert list(layout.files(2, [0])) == ["runs/a.b/l2/0.txt"]
     assert layout.run_folder == "runs/a.b"
     assert Layout().run_folder == ""
     assert layout.levels(["l1", "l2", "runs"], ["l1", "l3", "x"]) == [1, 3]

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from . import host
+from .lazy import Lazy
 
 RUNS = "runs"
 """Under the root: a folder for each run that has a name."""
@@ -91,14 +92,12 @@ class Layout(NamedTuple):
             return listed[number]
         return f"{self.folder(level)}/{number}{self.suffix}"
 
-    def files(self, level: int, numbers: Iterable[int]) -> list[str]:
+    def files(self, level: int, numbers: Sequence[int]) -> Sequence[str]:
         """Files of a level, in the order of `numbers`."""
         if (listed := self.listed(level)) is not None:
-            if isinstance(numbers, range) and numbers.step == 1:
-                return list(listed[numbers.start : numbers.stop])
-            return [listed[number] for number in numbers]
-        folder = self.folder(level)
-        return [f"{folder}/{number}{self.suffix}" for number in numbers]
+            return Lazy(lambda index: listed[numbers[index]], len(numbers))
+        start, suffix = f"{self.folder(level)}/", self.suffix
+        return Lazy(lambda index: f"{start}{numbers[index]}{suffix}", len(numbers))
 
     def result(self) -> str:
         """The result's default name."""

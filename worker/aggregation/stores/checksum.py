@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
+
+Data: TypeAlias = bytes | bytearray | memoryview
 
 
 @cache
@@ -12,7 +14,7 @@ def _model() -> Any:
     return Model("CRC64-XZ")
 
 
-def crc64_of(data: bytes | memoryview, before: int = 0) -> int:
+def crc64_of(data: Data, before: int = 0) -> int:
     """The CRC64 of some bytes, or of what has the CRC64 `before` and these bytes after it."""
     return int(_model().calc(data, before))
 

@@ -18,11 +18,13 @@ def read_ahead(
     pieces: Iterable[Piece],
     parallel: int,
     discard: Callable[[Fetched], None] = lambda _: None,
+    *,
+    pool: ThreadPoolExecutor | None = None,
 ) -> Generator[Fetched]:
     """What `fetch` gives for each piece, in order, with at most `parallel` pieces fetched or waiting.
 
     The first failure is raised in its piece's place. Leaving early does not wait for what is under way;
-    `discard` gets what was fetched for nothing.
+    `discard` gets what was fetched for nothing. The threads are those of `pool`, if there is one.
     """
 
     def pass_on(late: Future[Fetched]) -> None:
@@ -31,17 +33,19 @@ def read_ahead(
 
     waiting: deque[Future[Fetched]] = deque()
     rest = iter(pieces)
-    pool = ThreadPoolExecutor(parallel, thread_name_prefix="read-ahead")
+    threads = pool or ThreadPoolExecutor(parallel, thread_name_prefix="read-ahead")
     try:
-        waiting.extend(pool.submit(fetch, piece) for piece in islice(rest, parallel))
+        waiting.extend(threads.submit(fetch, piece) for piece in islice(rest, parallel))
         while waiting:
             fetched = waiting.popleft().result()
-            waiting.extend(pool.submit(fetch, piece) for piece in islice(rest, 1))
+            waiting.extend(threads.submit(fetch, piece) for piece in islice(rest, 1))
             yield fetched
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
         for future in waiting:
+            future.cancel()
             future.add_done_callback(pass_on)
+        if pool is None:
+            threads.shutdown(wait=False)
 
 
 def blocks(size: int) -> Iterator[tuple[int, int]]:

@@ -1,16 +1,17 @@
 """One join by multipart upload: parts that the service copies, and parts that pass through the worker."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from mmap import mmap
 from typing import Self
 
 from aggregation.stores.promise import Advance
+from aggregation.stores.readahead import read_ahead
 
-from .bucket import Bucket
+from .bucket import UPLOADS_AT_ONCE, Bucket
 from .interference import ReplacedError
 from .multipart import MadePart, Multipart
 from .parts import Copy, Join, Part, Range, Relay
-from .sources import Source, known_crc64
+from .sources import Source, Sources, known_crc64
 
 _SMALL_PARTS = 8 * 1024**2
 """Bytes that the service copies in less time than the request for it waits."""
@@ -22,18 +23,17 @@ class Assembly:
     Leaving the block drops the intermediate objects.
     """
 
-    def __init__(
-        self, bucket: Bucket, doing: str, sources: Sequence[Source], advance: Advance | None
-    ) -> None:
+    def __init__(self, bucket: Bucket, doing: str, sources: Sources, advance: Advance | None) -> None:
         self._bucket = bucket
         self._doing = doing
-        self._sources = list(sources)
+        self._sources = sources
         self._advance = advance
         self._intermediates: list[str] = []
-        small = sum(source.size for source in sources) <= _SMALL_PARTS * len(sources)
-        parallel = bucket.settings.share_small if small else bucket.settings.share
-        # Two pools: a part that waits for its fetches must not keep them from running.
-        self._parts = ThreadPoolExecutor(parallel, thread_name_prefix="part")
+        small = sum(sources.sizes) <= _SMALL_PARTS * len(sources)
+        self._parallel = parallel = bucket.settings.share_small if small else bucket.settings.share
+        # A part that waits for its fetches must not keep them from running, nor the copies.
+        self._copies = ThreadPoolExecutor(parallel, thread_name_prefix="copy")
+        self._relays = ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="relay")
         self._fetches = ThreadPoolExecutor(parallel, thread_name_prefix="fetch")
 
     def __enter__(self) -> Self:
@@ -41,7 +41,7 @@ class Assembly:
 
     def __exit__(self, *_: object) -> None:
         # A request under way is not waited for: without its upload it ends by itself.
-        for pool in (self._parts, self._fetches):
+        for pool in (self._copies, self._relays, self._fetches):
             pool.shutdown(wait=False, cancel_futures=True)
         for key in self._intermediates:
             self._bucket.unfinished.drop(key)
@@ -91,7 +91,10 @@ class Assembly:
                 return multipart.copy(number, source, part.range.start, part.range.end)
             return multipart.copy(number, inner[number], 0, inner[number].size)
 
-        futures = [self._parts.submit(make, number, part) for number, part in enumerate(join.parts, start=1)]
+        futures = [
+            (self._relays if isinstance(part, Relay) else self._copies).submit(make, number, part)
+            for number, part in enumerate(join.parts, start=1)
+        ]
         for future in as_completed(futures):
             made = future.result()
             if self._advance is not None and whole:
@@ -99,21 +102,27 @@ class Assembly:
         return [future.result() for future in futures]
 
     def _relay(self, multipart: Multipart, number: int, part: Relay) -> MadePart:
+        # Memory of its own, which goes back to the system: else each thread's heap keeps a part's.
         with self._bucket.relaying:
-            return multipart.send(number, b"".join(self._fetches.map(self._fetch, part.ranges)))
+            data = memoryview(mmap(-1, part.size))
+            place = 0
+            for piece in read_ahead(self._fetch, part.ranges, self._parallel, pool=self._fetches):
+                data[place : place + len(piece)] = piece
+                place += len(piece)
+            return multipart.send(number, data)
 
     def _fetch(self, piece: Range) -> bytes:
         source = self._sources[piece.source]
         if piece.size != source.size:
             source = self._with_state(piece.source)  # ranges of one object must be of one state of it
-        data, state = self._bucket.reader.fetch(self._doing, source, Range(0, piece.start, piece.end))
-        if source.state is None:
-            self._sources[piece.source] = source._replace(state=state)
+        data, crc64 = self._bucket.reader.fetch(self._doing, source, Range(0, piece.start, piece.end))
+        if source.etag is None:
+            self._sources.note_crc64(piece.source, crc64)
         return data
 
     def _with_state(self, number: int) -> Source:
         source = self._sources[number]
-        if source.state is None:
+        if source.etag is None:
             source = self._bucket.reader.state_of(self._doing, source.key)
             if source.size != self._sources[number].size:
                 raise ReplacedError(source.key)

@@ -12,6 +12,8 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError, IncompleteRead, InvalidHeader, ProtocolError
 
+from aggregation.stores.checksum import Data
+
 _RECEIVED = 256 * 1024
 """Bytes asked for of the socket at a time."""
 
@@ -208,7 +210,7 @@ class _Lean:
     _method = ""
 
     def request(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], **_: object
+        self, method: str, url: str, body: Data | None, headers: Mapping[str, str], **_: object
     ) -> None:
         """Send a request; the headers are all that it has, but for the length of its body.
 

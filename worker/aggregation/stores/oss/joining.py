@@ -10,7 +10,7 @@ from . import parts
 from .assembly import Assembly
 from .bucket import Bucket
 from .parts import Join
-from .sources import Source
+from .sources import Source, Sources
 
 
 def join(bucket: Bucket, doing: str, keys: Sequence[str], target: str, advance: Advance | None) -> Written:
@@ -23,13 +23,11 @@ def join(bucket: Bucket, doing: str, keys: Sequence[str], target: str, advance: 
     started = time.perf_counter()
     before = bucket.client.requests
     sources = bucket.reader.look_up(doing, keys, by_listing=True)
-    sizes = [source.size for source in sources]
     try:
-        copyable = [source.state is None or source.state.copyable for source in sources]
-        plan = parts.strategy(sizes, copyable, bucket.settings.max_parts)
+        plan = parts.strategy(sources.sizes, sources.copyable, bucket.settings.max_parts)
     except ValueError as error:
         raise RefusedError(doing, str(error), "merge fewer files into one object") from error
-    total = sum(sizes)
+    total = sum(sources.sizes)
     copied = parts.copied_size(plan) if plan else 0
     make = _make_verified if bucket.settings.verify else _make
     crc64, verified = make(bucket, doing, sources, target, plan, advance)
@@ -46,7 +44,7 @@ def join(bucket: Bucket, doing: str, keys: Sequence[str], target: str, advance: 
 def _make(
     bucket: Bucket,
     doing: str,
-    sources: Sequence[Source],
+    sources: Sources,
     key: str,
     plan: Join | None,
     advance: Advance | None,
@@ -61,7 +59,7 @@ def _make(
 def _make_verified(
     bucket: Bucket,
     doing: str,
-    sources: Sequence[Source],
+    sources: Sources,
     key: str,
     plan: Join | None,
     advance: Advance | None,
@@ -70,14 +68,13 @@ def _make_verified(
     made = bucket.unfinished.intermediate(key)
     try:
         _make(bucket, doing, sources, made, plan, advance)
-        copy = bucket.reader.state_of(doing, made)
-        _read_back(bucket, doing, sources, copy)
-        copying = (
-            parts.plan([copy.size], [True], bucket.settings.max_parts) if copy.size > parts.PUT_MAX else None
-        )
-        crc64, verified = _make(bucket, doing, [copy], key, copying, None)
+        copy = bucket.reader.look_up(doing, [made], by_listing=False)
+        _read_back(bucket, doing, sources, copy[0])
+        by_put = copy.sizes[0] <= parts.PUT_MAX
+        copying = None if by_put else parts.plan(copy.sizes, [True], bucket.settings.max_parts)
+        crc64, verified = _make(bucket, doing, copy, key, copying, None)
         if not verified:  # the service says no CRC64, not even of what it has copied
-            _read_back(bucket, doing, [copy], bucket.reader.state_of(doing, key))
+            _read_back(bucket, doing, copy, bucket.reader.state_of(doing, key))
         return crc64, True
     finally:
         bucket.unfinished.drop(made)
@@ -86,12 +83,12 @@ def _make_verified(
 def _fetch_and_put(
     bucket: Bucket, doing: str, sources: Sequence[Source], key: str, advance: Advance | None
 ) -> int:
-    fetched = []
+    fetched = bytearray()  # and not the pieces beside what is made of them
     for data in bucket.reader.whole(doing, sources):
-        fetched.append(data)
+        fetched += data
         if advance is not None and data:
             advance(len(data))
-    return bucket.objects.put(doing, key, b"".join(fetched))
+    return bucket.objects.put(doing, key, fetched)
 
 
 def _read_back(bucket: Bucket, doing: str, sources: Sequence[Source], made: Source) -> None:

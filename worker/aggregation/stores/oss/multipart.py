@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from aggregation.errors import IntegrityError, UnavailableError
-from aggregation.stores.checksum import combined, crc64_of
+from aggregation.stores.checksum import Data, combined, crc64_of
 
 from .bucket import Bucket
 from .interference import NoSuchUploadError
@@ -41,7 +41,7 @@ class Multipart:
         else:
             self._bucket.unfinished.abort(self._upload)
 
-    def send(self, number: int, data: bytes) -> MadePart:
+    def send(self, number: int, data: Data) -> MadePart:
         """Upload a part.
 
         Raises:
@@ -54,9 +54,8 @@ class Multipart:
 
     def copy(self, number: int, source: Source, start: int, end: int) -> MadePart:
         """Let the service copy bytes `start` to `end` (without it) of a source."""
-        etag = source.state.etag if source.state else ""
         made = self._bucket.uploads.copy_part(
-            source.key, etag, start, end, self._key, self._upload.id, number
+            source.key, source.etag or "", start, end, self._key, self._upload.id, number
         )
         return MadePart(*made, end - start)
 

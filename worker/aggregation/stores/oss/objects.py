@@ -10,7 +10,7 @@ from http import HTTPStatus
 import oss2
 
 from aggregation.errors import IntegrityError, UnavailableError
-from aggregation.stores.checksum import crc64_of
+from aggregation.stores.checksum import Data, crc64_of
 
 from . import answers, listing, marks
 from .answers import NoAnswerError, ObjectState, ServiceError
@@ -103,7 +103,7 @@ class Objects:
         ask = partial(self._client.ask, "ListObjects", prefix, "", "ListBucketResult")
         return listing.objects(ask, prefix, delimiter, after)
 
-    def put(self, doing: str, key: str, data: bytes) -> int:
+    def put(self, doing: str, key: str, data: Data) -> int:
         """Write an object whole. Returns its CRC64, which the service has too. Atomic, idempotent.
 
         The service compares the data with its MD5 before it publishes. Where the answer has no CRC64, the

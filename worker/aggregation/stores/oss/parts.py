@@ -62,6 +62,11 @@ class Relay(NamedTuple):
 
     ranges: tuple[Range, ...]
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(piece.size for piece in self.ranges)
+
 
 class Join(NamedTuple):
     """An object made of parts; as a part of another, an intermediate one that is copied whole."""
@@ -81,7 +86,7 @@ def copied_size(part: Part) -> int:
     return sum(copied_size(inner) for inner in part.parts)
 
 
-def strategy(sizes: Sequence[int], copyable: Sequence[bool], limit: int = PARTS_MAX) -> Join | None:
+def strategy(sizes: Sequence[int], copyable: Sequence[int], limit: int = PARTS_MAX) -> Join | None:
     """The plan that is followed; None where fetching all and one PUT are cheaper.
 
     Raises:
@@ -91,7 +96,7 @@ def strategy(sizes: Sequence[int], copyable: Sequence[bool], limit: int = PARTS_
     return None if sum(sizes) <= PUT_MAX and copied_size(made) < WORTH else made
 
 
-def plan(sizes: Sequence[int], copyable: Sequence[bool], limit: int = PARTS_MAX) -> Join:
+def plan(sizes: Sequence[int], copyable: Sequence[int], limit: int = PARTS_MAX) -> Join:
     """The parts that make the sources' bytes, in their order, each byte once.
 
     `sizes` are the sources' bytes; a source that is not `copyable` (an Appendable object) is uploaded whole.
@@ -107,7 +112,7 @@ def plan(sizes: Sequence[int], copyable: Sequence[bool], limit: int = PARTS_MAX)
     return _join([Range(number, 0, size) for number, size in enumerate(sizes) if size], copyable, limit)
 
 
-def _join(ranges: Sequence[Range], copyable: Sequence[bool], limit: int) -> Join:
+def _join(ranges: Sequence[Range], copyable: Sequence[int], limit: int) -> Join:
     parts = _parts(ranges, copyable, COPY_SIZE)
     if len(parts) > limit:
         parts = _parts(ranges, copyable, PART_MAX)
@@ -116,7 +121,7 @@ def _join(ranges: Sequence[Range], copyable: Sequence[bool], limit: int) -> Join
     return Join(tuple(parts))
 
 
-def _parts(ranges: Sequence[Range], copyable: Sequence[bool], copy_size: int) -> list[Part]:
+def _parts(ranges: Sequence[Range], copyable: Sequence[int], copy_size: int) -> list[Part]:
     """The ranges as parts, however many; every part but the last has PART_MIN to PART_MAX bytes."""
     parts: list[Part] = []
     gathered: list[Range] = []  # what is to be uploaded next
@@ -160,7 +165,7 @@ def _split(piece: Range, size: int) -> list[Range]:
     return [Range(piece.source, *pair) for pair in pairwise(borders)]
 
 
-def _cells(ranges: Sequence[Range], copyable: Sequence[bool], limit: int, expected: int) -> list[Part]:
+def _cells(ranges: Sequence[Range], copyable: Sequence[int], limit: int, expected: int) -> list[Part]:
     """The ranges as at most `limit` cells of equal size (the last may be less), each one part.
 
     Cells of half the limit's parts on average leave most of them one plain join; one that is still too full
@@ -184,7 +189,7 @@ def _cells(ranges: Sequence[Range], copyable: Sequence[bool], limit: int, expect
     return [_cell(cell, copyable, limit) for cell in cells if any(piece.size for piece in cell)]
 
 
-def _cell(ranges: Sequence[Range], copyable: Sequence[bool], limit: int) -> Part:
+def _cell(ranges: Sequence[Range], copyable: Sequence[int], limit: int) -> Part:
     ranges = [piece for piece in ranges if piece.size]
     if len(ranges) == 1 and copyable[ranges[0].source]:
         return Copy(ranges[0])

@@ -1,16 +1,17 @@
 """Sources: their sizes and states, and their bytes, compared with the CRC64 that the service has."""
 
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice, takewhile
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from aggregation.errors import IntegrityError, MissingInputError
+from aggregation.lazy import Lazy
 from aggregation.stores.checksum import combined, crc64_of
 from aggregation.stores.readahead import blocks, read_ahead
 
 from . import parts
-from .answers import ObjectState
 from .client import OssClient
 from .listing import Listed
 from .objects import Objects
@@ -21,25 +22,54 @@ SMALL = 64 * 1024
 
 
 class Source(NamedTuple):
-    """An input: its key, its size in bytes, and its state where it has been asked for."""
+    """An input."""
 
     key: str
     size: int
-    state: ObjectState | None
+    """Bytes."""
+    etag: str | None = None
+    """Of the state of it that is meant; None where it has not been asked for."""
+    crc64: int | None = None
+    """Where it is known."""
+    copyable: bool = True
+    """Whether the service copies ranges of it."""
 
-    @property
-    def known_crc64(self) -> int | None:
-        """Its CRC64, where it is known."""
-        return self.state.known_crc64 if self.state else None
+
+class Sources(Lazy[Source]):
+    """The inputs of a join, in a few bytes each: there may be a hundred thousand.
+
+    Of those whose size has not been found it is 0. Safe to use from several threads at once.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        super().__init__(self._source, len(keys))
+        self.keys = keys
+        self.sizes = array("q", bytes(8 * len(keys)))
+        self.copyable = bytearray(b"\1") * len(keys)
+        self._etags: list[str | None] = [None] * len(keys)
+        self._crc64s = array("Q", self.sizes.tobytes())
+        self._has_crc64 = bytearray(len(keys))
+
+    def _source(self, number: int) -> Source:
+        crc64 = self._crc64s[number] if self._has_crc64[number] else None
+        copyable = bool(self.copyable[number])
+        return Source(self.keys[number], self.sizes[number], self._etags[number], crc64, copyable)
+
+    def __setitem__(self, number: int, source: Source) -> None:
+        self.sizes[number] = source.size
+        self.copyable[number] = source.copyable
+        self._etags[number] = source.etag
+        self.note_crc64(number, source.crc64)
+
+    def note_crc64(self, number: int, crc64: int | None) -> None:
+        """Learn the CRC64 of an input."""
+        self._crc64s[number] = crc64 or 0
+        self._has_crc64[number] = crc64 is not None
 
 
 def known_crc64(sources: Iterable[Source]) -> int | None:
     """The CRC64 of sources joined, where that of each is known."""
-    return combined((source.known_crc64, source.size) for source in sources)
-
-
-def _by_folder(key: str) -> tuple[str, str]:
-    return os.path.dirname(key), key
+    return combined((source.crc64, source.size) for source in sources)
 
 
 class Reader:
@@ -64,56 +94,65 @@ class Reader:
         if state is None:
             why = f"{self._client.url(key)} is missing"
             raise MissingInputError(doing, why, "write it, or run the step that makes it")
-        return Source(key, state.size, state)
+        return Source(key, state.size, state.etag, state.known_crc64, state.copyable)
 
-    def look_up(self, doing: str, keys: Sequence[str], *, by_listing: bool) -> list[Source]:
+    def look_up(self, doing: str, keys: Sequence[str], *, by_listing: bool) -> Sources:
         """The sources' sizes and states: by a HEAD each.
 
         With `by_listing`, of many by one listing where they are short: these have no state then.
         """
-        short: dict[str, int] = {}
+        found = Sources(keys)
         if by_listing and len(keys) >= parts.LIST_FROM:
-            for _, group in groupby(sorted(keys, key=_by_folder), key=os.path.dirname):
-                wanted = list(group)
-                if len(wanted) < parts.LIST_FROM:
-                    continue
-                # A symlink may be listed with 0 bytes, and not as one.
-                short |= {
-                    listed.key: listed.size
-                    for listed in self._from_first_to_last(wanted)
-                    if 0 < listed.size < parts.PART_MIN and listed.kind != "Symlink"
-                }
+            folders: dict[str, array[int]] = {}
+            for number, key in enumerate(keys):
+                folders.setdefault(os.path.dirname(key), array("q")).append(number)
+            for folder, numbers in folders.items():
+                if len(numbers) >= parts.LIST_FROM:
+                    self._find_short(found, folder, sorted(numbers, key=keys.__getitem__))
 
-        def look_up(key: str) -> Source:
-            size = short.get(key)
-            return self.state_of(doing, key) if size is None else Source(key, size, None)
+        def look_up(number: int) -> tuple[int, Source]:
+            return number, self.state_of(doing, keys[number])
 
-        return list(read_ahead(look_up, keys, self._client.at_a_time(self._small)))
+        others = (number for number, size in enumerate(found.sizes) if not size)
+        for number, source in read_ahead(look_up, others, self._client.at_a_time(self._small)):
+            found[number] = source
+        return found
 
-    def _from_first_to_last(self, keys: Sequence[str]) -> Iterator[Listed]:
-        """What a folder's listing has between the first and last of these sorted keys of it; not all of much.
+    def _find_short(self, sources: Sources, folder: str, numbers: Sequence[int]) -> None:
+        """Note the sizes of those of a folder's sources, given in the order of their keys, that are short."""
+        keys = sources.keys
+        place = 0
+        for listed in self._from_first_to_last(folder, keys[numbers[0]], keys[numbers[-1]], len(numbers)):
+            # A symlink may be listed with 0 bytes, and not as one.
+            is_short = 0 < listed.size < parts.PART_MIN and listed.kind != "Symlink"
+            while place < len(numbers) and (key := keys[numbers[place]]) <= listed.key:
+                if is_short and key == listed.key:
+                    sources.sizes[numbers[place]] = listed.size
+                place += 1
+
+    def _from_first_to_last(self, folder: str, first: str, last: str, count: int) -> Iterator[Listed]:
+        """What a folder's listing has between the first and last of `count` keys of it; not all of much.
 
         Every pod of a level may list: what lies between the keys of one, numbers of more digits do, must
         not make the requests of all pods grow faster than the level.
         """
-        folder = os.path.dirname(keys[0])
-        found = self._objects.list(f"{folder}/" if folder else "", after=keys[0][:-1])
-        return takewhile(lambda listed: listed.key <= keys[-1], islice(found, parts.PAGE + 2 * len(keys)))
+        found = self._objects.list(f"{folder}/" if folder else "", after=first[:-1])
+        return takewhile(lambda listed: listed.key <= last, islice(found, parts.PAGE + 2 * count))
 
-    def fetch(self, doing: str, source: Source, piece: Range) -> tuple[bytes, ObjectState | None]:
-        """A range of a source, its CRC64 checked if the range is all of it.
+    def fetch(self, doing: str, source: Source, piece: Range) -> tuple[bytes, int | None]:
+        """A range of a source, and the source's CRC64 where it is known, checked if the range is all of it.
 
         Raises:
             ReplacedError: the source is not what it was.
             IntegrityError: what arrived is not what the service has.
         """
         if not piece.size:
-            return b"", source.state
-        etag = source.state.etag if source.state else None
-        data, state = self._objects.get(source.key, piece.start, piece.size, etag)
-        if piece.size == source.size and state.known_crc64 not in (None, crc64_of(data)):
+            return b"", source.crc64
+        data, state = self._objects.get(source.key, piece.start, piece.size, source.etag)
+        crc64 = state.known_crc64
+        if piece.size == source.size and crc64 not in (None, crc64_of(data)):
             raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
-        return data, state
+        return data, crc64
 
     def whole(self, doing: str, sources: Sequence[Source]) -> Iterator[bytes]:
         """The bytes of each source, in their order, each fetched by one request."""

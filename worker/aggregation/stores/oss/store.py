@@ -6,10 +6,11 @@ What would save less traffic than its requests are worth is fetched and written 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from aggregation.layout import parse_temporary
+from aggregation.lazy import Lazy
 from aggregation.location import Location
 from aggregation.scratch import folder as scratch_folder
 from aggregation.stores.promise import Advance, Entry, Settings, Written, describe
@@ -19,6 +20,7 @@ from . import transfer
 from .bucket import Bucket
 from .interference import undisturbed
 from .joining import join
+from .listing import Listed
 
 
 class OssStorage:
@@ -42,17 +44,22 @@ class OssStorage:
 
     def names(self, folder: str) -> list[str]:
         """One listing, a request for each 1,000 objects."""
-        return [entry.name for entry in self.entries(folder)]
+        return [name for name, _ in self._listed(folder)]
 
     def entries(self, folder: str) -> list[Entry]:
         """One listing, a request for each 1,000 objects; sizes and times come with it."""
+        return [
+            Entry(name, listed.size, listed.modified, f"{listed.size}-{listed.etag}")
+            for name, listed in self._listed(folder)
+        ]
+
+    def _listed(self, folder: str) -> Iterator[tuple[str, Listed]]:
+        """What a folder holds, and its names there; no temporaries."""
         prefix = self._prefix_of(folder)
-        found = []
         for listed in self._bucket.objects.list(prefix):
             name = listed.key.removeprefix(prefix).removesuffix("/")
             if name and not parse_temporary(name):
-                found.append(Entry(name, listed.size, listed.modified, f"{listed.size}-{listed.etag}"))
-        return found
+                yield name, listed
 
     def glob(self, pattern: str) -> list[str]:
         """One listing of what begins as the pattern does, a request for each 1,000 objects."""
@@ -78,7 +85,7 @@ class OssStorage:
         """By the service, or by one PUT. Begun anew once if a source was replaced meanwhile."""
         del checksum  # it costs nothing here
         doing = f"joining {describe(sources)} into {self.path(target)}"
-        keys = [self._key(source) for source in sources]
+        keys = Lazy(lambda number: self._key(sources[number]), len(sources))
         return undisturbed(doing, lambda: join(self._bucket, doing, keys, self._key(target), advance))
 
     def workplace(self, target: str, scratch: str | None) -> AbstractContextManager[str]:

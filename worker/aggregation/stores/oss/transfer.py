@@ -44,7 +44,7 @@ def download(bucket: Bucket, doing: str, keys: Sequence[str], folder: str) -> li
     for source, path in zip(sources, paths, strict=True):
         checksum = _Checksum(islice(fetched, sum(1 for _ in blocks(source.size))))
         save(doing, path, checksum)
-        if source.known_crc64 not in (None, checksum.crc64):
+        if source.crc64 not in (None, checksum.crc64):
             raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
     return paths
 

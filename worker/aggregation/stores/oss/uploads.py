@@ -9,6 +9,7 @@ import oss2
 
 from aggregation import stopping
 from aggregation.errors import AggregationError
+from aggregation.stores.checksum import Data
 
 from . import answers, listing, marks
 from .answers import NoAnswerError
@@ -77,7 +78,7 @@ class Uploads:
         except AggregationError:  # a leftover that the bucket's lifecycle rule aborts
             stopping.leave(f"an upload to {self._client.url(key)}")
 
-    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> tuple[str, int | None]:
+    def upload_part(self, key: str, upload_id: str, number: int, data: Data) -> tuple[str, int | None]:
         """Upload one part. Returns its ETag and the CRC64 that the service computed.
 
         Raises:

@@ -12,6 +12,7 @@ import requests
 import urllib3
 
 from aggregation.errors import ConfigurationError
+from aggregation.stores.checksum import Data
 
 from .answers import DENIED, ServiceError, date, success
 from .connection import Answer, make_lean
@@ -81,7 +82,7 @@ class Wire:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        data: bytes | None = None,
+        data: Data | None = None,
     ) -> Iterator[Answer]:
         """Send a request and give its successful answer, whose body is read to the end when the block ends.
 
@@ -105,7 +106,12 @@ class Wire:
             raise
 
     def _send(
-        self, method: str, key: str, params: Mapping[str, str], headers: Mapping[str, str], data: bytes | None
+        self,
+        method: str,
+        key: str,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        data: Data | None,
     ) -> Answer:
         """Sign a request and send it. Returns the head of its answer."""
         request = oss2.http.Request(
