@@ -78,47 +78,6 @@ def test_a_lost_key_would_be_noticed() -> None:
     assert models.lost(document) == [".spec.templates[1].container.volumeMount"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "keys"),
-    [
-        ("ServiceAccount", "metadata.name metadata.namespace"),
-        ("Role", "metadata.name metadata.namespace rules"),
-        (
-            "RoleBinding",
-            "metadata.name metadata.namespace roleRef.kind roleRef.name roleRef.apiGroup subjects",
-        ),
-        ("Secret", "metadata.name metadata.namespace type stringData.akId stringData.akSecret"),
-        (
-            "PersistentVolume",
-            (
-                "metadata.name spec.capacity.storage spec.accessModes spec.persistentVolumeReclaimPolicy "
-                "spec.storageClassName spec.csi.driver spec.csi.volumeHandle "
-                "spec.csi.nodePublishSecretRef.name spec.csi.nodePublishSecretRef.namespace "
-                "spec.csi.volumeAttributes.bucket spec.csi.volumeAttributes.url "
-                "spec.csi.volumeAttributes.otherOpts"
-            ),
-        ),
-        (
-            "PersistentVolumeClaim",
-            (
-                "metadata.name metadata.namespace spec.accessModes spec.storageClassName spec.volumeName "
-                "spec.resources.requests.storage"
-            ),
-        ),
-    ],
-)
-def test_core_documents_have_their_keys(kind: str, keys: str) -> None:
-    """Each document of a core kind has the keys without which it would not work."""
-    found = [document for _, document in DOCUMENTS if document["kind"] == kind]
-    assert found
-    for document in found:
-        for key in keys.split():
-            value: Any = document
-            for part in key.split("."):
-                assert part in value, f"{document['metadata']['name']} lacks {key}"
-                value = value[part]
-
-
 def test_every_document_is_of_a_kind_that_is_checked() -> None:
     """No document slips through because its kind or version is unknown to these tests."""
     versions = {
