@@ -273,15 +273,6 @@ def test_the_overview_names_every_script() -> None:
         assert script in outcome.stdout
 
 
-def test_prepare_is_idempotent(run: Script, root: Path) -> None:
-    """Letters are kept, more are added; a second run changes nothing."""
-    assert run("prepare.py", 4).returncode == 0
-    first = [(root / f"l1/{n}.txt").read_bytes() for n in range(4)]
-    assert run("prepare.py", 6).returncode == 0
-    assert [(root / f"l1/{n}.txt").read_bytes() for n in range(4)] == first
-    assert sorted(path.name for path in (root / "l1").iterdir()) == [f"{n}.txt" for n in range(6)]
-
-
 @pytest.mark.parametrize("content", [b"map tile", b"", b"x", b"\xc3"])
 def test_prepare_never_replaces_data(run: Script, root: Path, content: bytes) -> None:
     """A file that prepare.py did not write is not overwritten, and nothing is lost."""

@@ -114,7 +114,7 @@ def test_rrsa(run: Script, server: OssServer, tmp_path: Path) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("script", ["process.py 0 1", "merge.py 2", "prepare.py 2", "pipeline.py"])
+@pytest.mark.parametrize("script", ["process.py 0 1", "pipeline.py"])
 def test_wrong_or_missing(
     run: Script, server: OssServer, script: str, changes: dict[str, str], said: str
 ) -> None:

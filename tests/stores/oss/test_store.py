@@ -225,12 +225,8 @@ SHAPES: dict[str, tuple[list[int], list[str]]] = {
 }
 FAULTS: dict[str, tuple[Callable[[], Fault], int]] = {
     "503 twice": (lambda: Fault("", Answer(503, "ServiceUnavailable"), times=2), 0),
-    "429 once": (lambda: Fault("", Answer(429, "TotalQpsLimitExceeded"), times=1), 0),
-    "408 once": (lambda: Fault("", Answer(408, "RequestTimeout"), times=1), 0),
-    "skewed clock once": (lambda: Fault("", Answer(403, "RequestTimeTooSkewed"), times=1), 0),
     "500 always": (lambda: Fault("", Answer(500, "InternalError")), 75),
     "403 always": (lambda: Fault("", Answer(403, "AccessDenied")), 5),
-    "400 always": (lambda: Fault("", Answer(400, "InvalidArgument")), 6),
     "403 on the second": (lambda: Fault("", Answer(403, "AccessDenied"), skip=1, times=1), 0),
     "reset once": (lambda: Fault("", Reset(), times=1), 0),
     "reset always": (lambda: Fault("", Reset()), 75),

@@ -59,8 +59,10 @@ KILLED = [
 ]
 
 
-@pytest.mark.parametrize("call", KILLED)
-@pytest.mark.parametrize("options", [[], ["--checksum"]], ids=["plain", "checksum"])
+@pytest.mark.parametrize(
+    ("call", "options"),
+    [*((call, []) for call in KILLED), *((call, ["--checksum"]) for call in ("read l1/1", "write .tmp"))],
+)
 def test_a_mount_that_is_killed(
     behind: Path, faults: Path, run: Script, call: str, options: list[str]
 ) -> None:
@@ -71,8 +73,10 @@ def test_a_mount_that_is_killed(
     check(outcome, behind, 0 if ended else 75)
 
 
-@pytest.mark.parametrize("call", KILLED)
-@pytest.mark.parametrize("error", ["EIO", "ENXIO", "EHOSTUNREACH"])
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [*((call, "EIO") for call in KILLED), ("open l1/0", "ENXIO"), ("write .tmp", "EHOSTUNREACH")],
+)
 def test_a_service_that_comes_back(behind: Path, faults: Path, run: Script, call: str, error: str) -> None:
     """What passes within --timeout is waited out, wherever it came; nothing stays behind."""
     faults.write_text(f"{call} {error} 2\n")
