@@ -44,6 +44,7 @@ def test_a_list_that_is_cut_short_is_noticed(names: list[str], data: st.DataObje
         (b"# 0 inputs, made by inputs.py\n", "no input"),
         (b"a\r\nb\r\n", "Windows"),
         (b"# 2 inputs\na\nb\nc\n", "holds 3 names"),
+        (b"# 2 inputs\na\nb\nc", "last line is cut short"),
     ],
 )
 def test_what_is_no_list_is_refused(data: bytes, said: str) -> None:

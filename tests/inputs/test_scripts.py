@@ -299,6 +299,15 @@ def test_a_check_that_says_nothing_of_the_file(
     assert said in outcome.stderr
 
 
+def test_a_check_that_refuses_every_input(run: Script, root: Path) -> None:
+    """However many gaps are allowed: nothing is left to make a result of."""
+    write(root, ["a.png"])
+    allowed = ("--missing", "skip", "--at-most-missing", "100%")
+    outcome = run("inputs.py", "--glob", "*.png", "--check", "false {input}", *allowed)
+    assert outcome.returncode == 3
+    assert "a result of nothing but gaps is none" in outcome.stderr
+
+
 def test_a_check_that_is_not_there(run: Script, root: Path) -> None:
     """A program that cannot be started is 7, and no file is blamed."""
     write(root, ["a.png"])
