@@ -299,6 +299,17 @@ def test_a_check_that_says_nothing_of_the_file(
     assert said in outcome.stderr
 
 
+def test_a_listed_input_that_is_gone(run: Script, root: Path) -> None:
+    """The pipeline says so before it writes anything."""
+    write(root, ["a.png", "b.png"])
+    assert run("inputs.py", "--glob", "*.png").returncode == 0
+    (root / "b.png").unlink()
+    outcome = run("pipeline.py", "--inputs", "inputs.txt")
+    assert outcome.returncode == 3
+    assert "b.png is in the list of inputs, and is not there" in outcome.stderr
+    assert sorted(snapshot(root)) == ["a.png", "inputs.txt"]
+
+
 def test_a_check_that_refuses_every_input(run: Script, root: Path) -> None:
     """However many gaps are allowed: nothing is left to make a result of."""
     write(root, ["a.png"])
