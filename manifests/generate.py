@@ -7,6 +7,7 @@ come from process-data.yaml and process-data-oss.yaml: here is only what depends
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "worker"))
 
 from aggregation.command_line import entry
 from aggregation.command_line.console import console
+from aggregation.command_line.outlook import outlook_options
 from aggregation.command_line.parameters import COUNT, FAN_IN, NUMBER
 from manifests.shapes.documents import build
 from manifests.shapes.dry_run import show
 from manifests.shapes.inputs import input_options
 from manifests.shapes.manifest import comment, stream
-from manifests.shapes.options import BASES, Options
+from manifests.shapes.options import BASES, PARALLELISM, Options
 from manifests.shapes.plan import FINAL_WIDTH, PODS_PER_WORKFLOW
 from manifests.shapes.submission import submit
 
@@ -162,7 +164,7 @@ option = click.option
     "--parallelism",
     type=COUNT,
     metavar="P",
-    show_default="16",
+    show_default=str(PARALLELISM),
     help="How many pods of a workflow run at a time.",
 )
 @option(
@@ -180,9 +182,11 @@ option = click.option
     help="How many child workflows run at a time, if there are any.",
 )
 @option(
-    "--dry-run", is_flag=True, help="Print pods, bytes moved and nodes, and warn past Argo's limits; no YAML."
+    "--dry-run",
+    is_flag=True,
+    help="Print pods, bytes moved, nodes, and on OSS requests and time; warn past Argo's limits. No YAML.",
 )
-@option("--size", type=NUMBER, metavar="BYTES", help="With --dry-run: the size of a file.")
+@outlook_options
 @option("--submit", is_flag=True, help="Send it to an Argo server instead of printing YAML.")
 @option(
     "--server",
@@ -204,10 +208,16 @@ def generate(**given: Any) -> None:
         raise click.UsageError("Missing option '--files'.")
     options = Options(files=files, inputs=inputs, **given)
     _check(options)
+    if options.foreseen.is_auto:
+        (_, fan_in, levels), why = options.foreseen.choose(
+            files, options.outlook(), "fan_in", "levels", "final_width", by_command=False
+        )
+        click.echo(f"generate.py: shape: {why}", err=True)
+        options = replace(options, fan_in=fan_in, levels=levels)
     plan = options.plan()
     documents = build(plan, options)
     if options.dry_run:
-        console.print(show(plan, options.size))
+        console.print(show(plan, options.outlook()))
         return
     for warning in plan.warnings():
         click.echo(f"generate.py: warning: {warning}", err=True)
@@ -222,8 +232,8 @@ def _check(options: Options) -> None:
     """Raise click.UsageError for options that do not go together."""
     if options.levels is not None and options.final_width is not None:
         raise click.UsageError("--levels and --final-width say the same thing: give one of them.")
-    if options.size is not None and not options.dry_run:
-        raise click.UsageError("--size is for --dry-run.")
+    if options.foreseen.size is not None and not (options.dry_run or options.foreseen.is_auto):
+        raise click.UsageError("--size is for --dry-run and --shape auto.")
     if options.submit and options.dry_run:
         raise click.UsageError("--dry-run submits nothing: give one of --dry-run and --submit.")
     if options.submit and options.server is None:

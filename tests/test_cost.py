@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from aggregation import cost, steps
-from aggregation.cost import Service
 from aggregation.layout import Layout
-from aggregation.shape import Shape
+from aggregation.shape import Service, Shape
 from aggregation.stores.promise import Settings
 from places import oss_place
 
@@ -70,10 +69,11 @@ def test_more_at_a_time_take_less_time_until_the_limit_of_the_bucket() -> None:
     """From there on the bucket decides."""
     found = cost.foresee(Shape(4096, 2, 6), 4 * KIB)
     service = Service(limit=2000)
-    seconds = [found.seconds(service, at_a_time) for at_a_time in (1, 4, 16, 64, 4096)]
+    seconds = [found.figures(service, at_a_time)[-1].seconds for at_a_time in (1, 4, 16, 64, 4096)]
     assert seconds == sorted(seconds, reverse=True)
     assert seconds[-1] >= found.total.requests / service.limit * 0.9
-    assert found.seconds(service._replace(latency=0.2), 16) > found.seconds(service, 16)
+    slow = service._replace(latency=0.2)
+    assert found.figures(slow, 16)[-1].seconds > found.figures(service, 16)[-1].seconds
 
 
 @pytest.mark.parametrize("width", [1, 7, 10, 100, 101, 1234])

@@ -435,8 +435,8 @@ def test_dry_run(run: Script, root: Path) -> None:
         ["l5", "32", "16"],
         ["l6", "16", "1"],
     ]
-    assert "497 merges, the data moved 6 times" in outcome.stdout
-    assert "merge.py 512 --level 1: 1 merge, the data moved once" in outcome.stdout
+    assert " ".join(lines[7]) == "total 497 6 x the data"
+    assert " ".join(lines[8]) == "flat 1 1 x the data merge.py 512 --level 1"
     assert list(root.iterdir()) == []
 
 
@@ -444,7 +444,7 @@ def test_dry_run_knows_the_bytes_that_are_there(run: Script, root: Path) -> None
     """Without --files level 1 is counted, and its bytes too."""
     write_level(root, 1, [b"x" * 10] * 5)
     outcome = run("pipeline.py", "--dry-run")
-    assert "the data moved 3 times: 150 bytes" in outcome.stdout
+    assert "total              6  150 bytes" in outcome.stdout
     assert [path.name for path in root.iterdir()] == ["l1"]
 
 

@@ -5,14 +5,16 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from aggregation import dry_run as plans
 from aggregation import report
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.console import console, draws
 from aggregation.command_line.job import Job
+from aggregation.command_line.outlook import Foreseen, outlook_options
 from aggregation.command_line.planning import Wanted, given_inputs
 from aggregation.command_line.planning_options import planning_options, workers_option
 from aggregation.errors import WrongUsageError
@@ -62,7 +64,12 @@ LETTERS_MAX = 9_999_999
 @planning_options
 @options.inputs_option
 @click.option("--prepare", is_flag=True, help="Make the files of level 1 first, as prepare.py does.")
-@click.option("--dry-run", is_flag=True, help="Show the merges, the bytes moved and what a flat merge costs.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the merges, the bytes moved, what a flat merge costs, and on OSS the requests and the time.",
+)
+@outlook_options
 @click.option(
     "--resume",
     is_flag=True,
@@ -94,6 +101,7 @@ LETTERS_MAX = 9_999_999
 def pipeline(  # noqa: PLR0917 - click passes an option by its name
     job: Job,
     wanted: Wanted,
+    foreseen: Foreseen,
     inputs: str | None,
     files: int | None,
     levels: int,
@@ -117,13 +125,13 @@ def pipeline(  # noqa: PLR0917 - click passes an option by its name
     output = output or job.layout.result()
     by_command = job.command(command, allow_empty=allow_empty, scratch=scratch)
     by_final = job.command(final_command, allow_empty=allow_empty, scratch=scratch) or by_command
-    if prepare:
-        wanted.see_that_none_is_given(inputs)
-    given = given_inputs(job, wanted, inputs, output=output, workers=workers, scratch=scratch)
+    given = _given(job, wanted, inputs, prepare=prepare, output=output, workers=workers, scratch=scratch)
     shape = Shape(_count(job, files, prepare=prepare), fan_in, levels)
-    if dry_run:
-        console.print(report.plan_lines(shape, None if files or prepare else _size(job, given)))
-        return
+    if dry_run or foreseen.is_auto:
+        size = float(prepare) or (None if files else _size(job, given) / shape.files)
+        shape = _foresee(job, foreseen, shape, size, workers, by_command=bool(by_final), show=dry_run)
+        if dry_run:
+            return
     with _watching() as watch:
         run = Run(
             job.storage,
@@ -139,15 +147,38 @@ def pipeline(  # noqa: PLR0917 - click passes an option by its name
             inputs=given,
         )
         done = run.execute(prepare=prepare, resume=resume, partial=partial)
-    _show(job, run, done, time.perf_counter() - started, unfold=unfold)
-    _tidy(job, run, clean=clean)
+    _end(job, run, done, time.perf_counter() - started, unfold=unfold, clean=clean)
 
 
-def _tidy(job: Job, run: Run, *, clean: bool) -> None:
-    if clean:
-        job.clean(run.layout, run.mark.note())
-    else:
-        job.tidy(run.layout, run.forget)
+def _given(
+    job: Job, wanted: Wanted, inputs: str | None, *, prepare: bool, **settings: Any
+) -> "GivenInputs | None":
+    if prepare:
+        wanted.see_that_none_is_given(inputs)
+    return given_inputs(job, wanted, inputs, **settings)
+
+
+def _foresee(
+    job: Job,
+    foreseen: Foreseen,
+    shape: Shape,
+    size: float | None,
+    workers: int,
+    *,
+    by_command: bool,
+    show: bool,
+) -> Shape:
+    """The shape, chosen if it is to be; print what is foreseen of it, if that is to be shown."""
+    outlook = foreseen.outlook(size, on_oss=job.root.protocol == "oss", at_a_time=workers)
+    if foreseen.is_auto:
+        shape, why = foreseen.choose(shape.files, outlook, "fan_in", "levels", by_command=by_command)
+        console.remark(f"shape: {why}")
+    if show:
+        if outlook.service:  # a process, which starts once; what a command asks for is not foreseen
+            service = None if by_command else outlook.service._replace(start=0.0)
+            outlook = outlook._replace(service=service, parallel=job.share)
+        console.print(plans.lines(shape, outlook))
+    return shape
 
 
 def _count(job: Job, files: int | None, *, prepare: bool) -> int:
@@ -196,8 +227,8 @@ def _saying() -> Callable[[Run], None]:
     return say
 
 
-def _show(job: Job, run: Run, done: Done, seconds: float, *, unfold: bool) -> None:
-    """The tree, the summary, and how the result begins."""
+def _end(job: Job, run: Run, done: Done, seconds: float, *, unfold: bool, clean: bool) -> None:
+    """Show the tree, the summary, and how the result begins; remove what is needed no more."""
     if not console.as_json:
         from aggregation import terminal  # noqa: PLC0415 - as above
 
@@ -206,6 +237,10 @@ def _show(job: Job, run: Run, done: Done, seconds: float, *, unfold: bool) -> No
     size = done.written.size
     start = report.first_bytes(job.storage.read(done.target, _FIRST_BYTES), size)
     job.show([f"{job.storage.path(done.target)}: {size} bytes: {start}"])
+    if clean:
+        job.clean(run.layout, run.mark.note())
+    else:
+        job.tidy(run.layout, run.forget)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aggregation.command_line.outlook import Foreseen
+from aggregation.dry_run import Outlook
 from aggregation.errors import WrongUsageError
 
 from .inputs import Inputs
@@ -12,6 +14,9 @@ BASES = {"volume": "process-data.yaml", "oss": "process-data-oss.yaml"}
 """The manifest of each store that brings all that does not depend on the shape."""
 DIRECTORY = {"volume": "dir", "oss": "prefix"}
 """The workflow parameter that says where under the store the levels are."""
+
+PARALLELISM = 16
+"""Pods of a workflow at a time, as both manifests have it."""
 
 Resources = Mapping[str, Mapping[str, str]]
 """Limits and requests, as a container has them."""
@@ -42,9 +47,14 @@ class Options:
     pods_per_workflow: int
     children: int
     dry_run: bool
-    size: int | None
+    foreseen: Foreseen
     submit: bool
     server: str | None
+
+    def outlook(self) -> Outlook:
+        """What is known before the run."""
+        at_a_time = self.parallelism or PARALLELISM
+        return self.foreseen.outlook(None, on_oss=self.store == "oss", at_a_time=at_a_time)
 
     def plan(self) -> Plan:
         """The plan of this shape."""

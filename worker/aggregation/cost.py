@@ -6,25 +6,11 @@ level has one kind of group, and perhaps a shorter last one.
 
 from typing import NamedTuple
 
-from . import levels, tree, units
-from .shape import Shape
+from . import levels, tree
+from .shape import Service, Shape
 from .stores.oss import forecast
 from .stores.oss.forecast import Cost
 from .stores.oss.parts import LIST_FROM
-
-START_SECONDS = 0.35
-"""Of a worker's process until its first request; a pod's own start comes before."""
-
-
-class Service(NamedTuple):
-    """What is known of the bucket and the way to it."""
-
-    latency: float = 0.02
-    """Seconds until an answer."""
-    bandwidth: float = 50e6
-    """Bytes a second of one pod."""
-    limit: float = 2000.0
-    """Requests a second that the bucket takes; 2,000 for names that follow one another."""
 
 
 class Part(NamedTuple):
@@ -34,6 +20,15 @@ class Part(NamedTuple):
     pods: int
     cost: Cost
     """Of all its pods; `rounds` of one."""
+
+
+class Figures(NamedTuple):
+    """What a part, or the whole, asks for."""
+
+    cost: Cost
+    seconds: float
+    rate: float
+    """Requests a second where most are sent, if the bucket took them all."""
 
 
 class Forecast(NamedTuple):
@@ -49,14 +44,19 @@ class Forecast(NamedTuple):
             total = total.plus(part.cost)
         return total
 
-    def seconds(self, service: Service, at_a_time: int) -> float:
-        """From the first pod's first step to the last one's end, the pods' own start left out."""
-        return sum(_seconds(part, service, at_a_time) for part in self.parts)
-
-    def rate(self, service: Service, at_a_time: int) -> float:
-        """Requests a second where most are sent, if the bucket took them all."""
+    def figures(self, service: Service, at_a_time: int) -> list[Figures]:
+        """Of each part, then of the whole: from the first step to the last one's end, without pods' start."""
         free = service._replace(limit=float("inf"))
-        return max(part.cost.requests / _seconds(part, free, at_a_time) for part in self.parts)
+        found = [
+            Figures(
+                part.cost,
+                _seconds(part, service, at_a_time),
+                part.cost.requests / _seconds(part, free, at_a_time),
+            )
+            for part in self.parts
+        ]
+        most = max(each.rate for each in found)
+        return [*found, Figures(self.total, sum(each.seconds for each in found), most)]
 
 
 def foresee(shape: Shape, size: int, parallel: int = 128) -> Forecast:
@@ -126,21 +126,4 @@ def _names_read(group: range, width: int) -> int:
 def _seconds(part: Part, service: Service, at_a_time: int) -> float:
     """Of one part: its pods in turns, or as long as the bucket takes for its requests."""
     turns = -(-part.pods // at_a_time)
-    moved = (part.cost.down + part.cost.up) / part.pods / service.bandwidth
-    pod = START_SECONDS + part.cost.rounds * service.latency + moved
-    return max(turns * pod, part.cost.requests / service.limit)
-
-
-def lines(foreseen: Forecast, service: Service, at_a_time: int) -> list[str]:
-    """The forecast for a person."""
-    total = foreseen.total
-    rate = foreseen.rate(service, at_a_time)
-    moved = f"{units.size(total.down)} down, {units.size(total.up)} up"
-    limit = f"{'more than' if rate > service.limit else 'of'} the bucket's {service.limit:,.0f}"
-    seconds = units.duration(foreseen.seconds(service, at_a_time), " ")
-    way = f"{service.latency * 1000:g} ms a request, {units.size(service.bandwidth)}/s a pod"
-    return [
-        f"on OSS: {total.puts:,} PUT-type and {total.gets:,} GET-type requests; through pods {moved}",
-        f"at {at_a_time} at a time: up to {rate:,.0f} requests a second, {limit}",
-        f"about {seconds} at {way}, without the pods' own start",
-    ]
+    return max(turns * part.cost.seconds(service, part.pods), part.cost.requests / service.limit)

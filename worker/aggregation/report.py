@@ -1,12 +1,10 @@
-"""What pipeline.py says in plain lines: what a run will do, how far it is, how its result begins."""
+"""What pipeline.py says in plain lines: how far a run is, how its result begins."""
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from . import units
 from .runner import Run
-from .shape import Shape
 
 _LINE_SECONDS = 60.0
 """Without a word for so long a log looks dead."""
@@ -53,29 +51,6 @@ class StageLines:
 
 def _percent(run: Run) -> str:
     return f"{100 * run.done // run.total if run.total else 0}% of the whole"
-
-
-def plan_lines(shape: Shape, size: int | None) -> list[str]:
-    """What a run of this shape will do, and what a flat merge would: merges, and bytes moved.
-
-    `size` is the bytes of level 1, if they are known. Each level and the result are written once, whole.
-    """
-    widths = shape.widths()
-    rows = [("LEVEL", "FILES", "MERGES", "BY")]
-    for level, (width, merges) in enumerate(pairwise(widths), start=1):
-        last = f"process.py {merges - 1} {level}"
-        by = f"process.py 0 {level} ... {last}" if merges > 1 else last
-        rows.append((f"l{level}", str(width), str(merges), by))
-    rows.append((f"l{len(widths)}", str(widths[-1]), "1", f"merge.py {widths[-1]}"))
-    lines = table(rows, "<>>")
-    lines.append(f"this tree: {sum(widths[1:]) + 1} merges, {_moved(len(widths), size)}")
-    lines.append(f"flat, merge.py {shape.files} --level 1: 1 merge, {_moved(1, size)}")
-    return lines
-
-
-def _moved(times: int, size: int | None) -> str:
-    moved = f"the data moved {times} times" if times > 1 else "the data moved once"
-    return moved if size is None else f"{moved}: {times * size} bytes"
 
 
 def first_bytes(data: bytes, size: int) -> str:

@@ -1,4 +1,4 @@
-"""A run as its parts: the shape of its tree, the stages that are done, and how far it is. No I/O."""
+"""A run as its parts: its tree, where it runs, what is done of it. No I/O."""
 
 from typing import NamedTuple
 
@@ -22,6 +22,19 @@ class Shape(NamedTuple):
         """The first file of level 1 that group `number` of a level is made of, and the one after its last."""
         span: int = self.fan_in**level
         return number * span, min((number + 1) * span, self.files)
+
+
+class Service(NamedTuple):
+    """What is known of a bucket and the way to it."""
+
+    latency: float = 0.02
+    """Seconds until an answer."""
+    bandwidth: float = 50e6
+    """Bytes a second of one merge."""
+    limit: float = 2000.0
+    """Requests a second that the bucket takes: 2,000 for names that follow one another."""
+    start: float = 0.35
+    """Seconds of a worker's process until its first request; the start of its pod comes before."""
 
 
 class Step(NamedTuple):

@@ -31,3 +31,10 @@ def rate(count: float, seconds: float) -> str | None:
 def duration(seconds: float, space: str = "") -> str:
     """`37ms` or `1.2s`, with the space that a sentence has before the unit."""
     return f"{seconds * 1000:.0f}{space}ms" if seconds < 1 else f"{seconds:.1f}{space}s"
+
+
+def about(seconds: float) -> str:
+    """A time that is only foreseen, in two digits or so: `0.4 s`, `12 s`, `2 min`, `1.4 h`."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.{0 if seconds >= _TWO_DIGITS else 1}f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004 - an hour

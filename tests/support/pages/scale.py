@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from aggregation import cost, tree
-from aggregation.shape import Shape
+from aggregation import cost, tree, units
+from aggregation.shape import Service, Shape
 from aggregation.stores.oss import parts
 from aggregation.stores.oss.forecast import Cost
 from manifests.shapes.plan import NODES_MAX, PODS_PER_WORKFLOW
 
 KIB, MIB = 2**10, 2**20
-REQUESTS_A_SECOND = round(cost.Service().limit)
+REQUESTS_A_SECOND = round(Service().limit)
 """What OSS allows an account for names that follow one another."""
 
 _SIZES = (4 * KIB, MIB)
@@ -48,7 +48,7 @@ class Row(NamedTuple):
         if 2 * self.workflows > NODES_MAX:
             found.append("a workflow's size")
         seconds = self.cost.requests / REQUESTS_A_SECOND
-        found.append(f"a bucket's {REQUESTS_A_SECOND:,} requests a second: {_duration(seconds)} at least")
+        found.append(f"a bucket's {REQUESTS_A_SECOND:,} requests a second: {units.about(seconds)} at least")
         return "; ".join(found)
 
 
@@ -87,9 +87,3 @@ def _bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= KIB
     return f"{count:.3g} TiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

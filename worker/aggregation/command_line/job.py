@@ -33,6 +33,7 @@ class Job:
         self.layout = layout
         self.checksum = checksum
         self.parallel = settings.parallel
+        self.share = settings.share_small
         self._summary_file = summary_file
         hide_password(root.password)
         self.storage: Storage = open_storage(root, settings)

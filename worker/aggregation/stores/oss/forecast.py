@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from aggregation.shape import Service
+
 from . import parts
 from .parts import Copy, Join, Part, Relay
+
+WORK_SECONDS = 0.0003
+"""Of a process for a request, besides the time that it waits: threads do that work in turns."""
 
 
 class Cost(NamedTuple):
@@ -27,6 +32,11 @@ class Cost(NamedTuple):
     def plus(self, other: "Cost", times: int = 1) -> "Cost":
         """This and the other, so many times, one after the other."""
         return Cost(*(mine + times * its for mine, its in zip(self, other, strict=True)))
+
+    def seconds(self, service: Service, pods: int = 1) -> float:
+        """How long a pod needs, if this is what so many pods ask for, and `rounds` of one."""
+        alone = (self.requests * WORK_SECONDS + (self.down + self.up) / service.bandwidth) / pods
+        return service.start + self.rounds * service.latency + alone
 
 
 def head(count: int = 1) -> Cost:
