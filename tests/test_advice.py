@@ -36,8 +36,9 @@ CASES = {
 """The files of a root, the suffix that is given, and what must be said; the command is found and run."""
 
 
-@pytest.mark.parametrize("kind", sorted(CASES))
-@pytest.mark.parametrize("script", [["pipeline.py"], ["plan.py", 1]])
+@pytest.mark.parametrize(
+    ("kind", "script"), [*((kind, ["pipeline.py"]) for kind in sorted(CASES)), ("blender", ["plan.py", 1])]
+)
 def test_the_command_that_is_advised_works(run: Script, root: Path, kind: str, script: list[object]) -> None:
     """What the error says, word for word, gives a list of all the files that it speaks of."""
     names, suffix, said = CASES[kind]

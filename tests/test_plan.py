@@ -46,26 +46,3 @@ def test_a_list_that_argo_would_cut_is_refused(run: Script) -> None:
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert "--fan-in" in outcome.stderr
     assert run("plan.py", 1, "--files", 100_000, "--fan-in", 3).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("names", "suffix", "said"),
-    [
-        (["0001.png", "0002.png"], ".png", "2 other names, such as 0001.png"),
-        (["0.PNG"], ".png", "1 other name, such as 0.PNG"),
-        (["0.png", "1.png"], ".txt", "--suffix"),
-        (["1.txt", "2.txt"], ".txt", "without 0"),
-    ],
-)
-@pytest.mark.parametrize("arguments", [("plan.py", 1), ("pipeline.py",), ("pipeline.py", "--files", 2)])
-def test_other_names_are_said(
-    run: Script, root: Path, arguments: tuple[object, ...], names: list[str], suffix: str, said: str
-) -> None:
-    """A level whose files have other names is not called empty, and no letters are advised there."""
-    (root / "l1").mkdir()
-    for name in names:
-        (root / "l1" / name).write_bytes(b"x")
-    outcome = run(*map(str, arguments), "--suffix", suffix)
-    assert outcome.returncode == 3
-    assert said in outcome.stderr or "0.txt not" in outcome.stderr
-    assert "--prepare" not in outcome.stderr

@@ -170,7 +170,7 @@ def test_a_role(service: str, answer: str, tmp_path: Path) -> None:
         f"simplecache::ftp://name:{PASSWORD}@127.0.0.1:9/x",
     ],
 )
-@pytest.mark.parametrize("script", [("process.py", 0, 1), ("merge.py", 2), ("pipeline.py",)])
+@pytest.mark.parametrize("script", [("process.py", 0, 1), ("pipeline.py",)])
 def test_a_root_with_a_password(root: str, script: tuple[object, ...], tmp_path: Path) -> None:
     """Wherever a root is shown, its password is not."""
     name, *arguments = script
