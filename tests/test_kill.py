@@ -224,7 +224,7 @@ def test_a_signal_after_the_work_is_done(number: signal.Signals, root: Path) -> 
     write_level(root, 1, [b"a", b"b"])
     chance = Random(f"{SEED} {number}")
     arguments = command("process.py", 0, 1, "--root", root)
-    for trial in range(30):
+    for trial in range(12):
         process = subprocess.Popen(
             arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -235,7 +235,7 @@ def test_a_signal_after_the_work_is_done(number: signal.Signals, root: Path) -> 
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
         with story(
-            Plan("process.py", (number,), 30),
+            Plan("process.py", (number,), 12),
             trial,
             Struck(process.returncode, stdout, stderr, "after", alive),
         ):

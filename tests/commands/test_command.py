@@ -672,8 +672,9 @@ STOPPED = {
 }
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-@pytest.mark.parametrize("mode", STOPPED)
+@pytest.mark.parametrize(
+    ("mode", "signum"), [*((mode, signal.SIGTERM) for mode in STOPPED), ("half-written", signal.SIGINT)]
+)
 def test_a_signal_reaches_the_command(
     mode: str, signum: signal.Signals, start: Callable[..., Waiting], root: Path, scratch: Path
 ) -> None:

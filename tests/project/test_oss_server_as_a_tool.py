@@ -22,7 +22,7 @@ from oss2.models import PartInfo
 import oss_server
 from oss_clients import connect, refused, send, signed
 from oss_server import Answer, Call, Delay, Fault, Hold, OssServer, Truncate, WrongCrc
-from oss_server.body import Body, Extent, Memory, Pattern
+from oss_server.body import Body, Extent, Pattern
 
 CRC64 = anycrc.Model("CRC64-XZ").calc
 GIB = 1 << 30
@@ -152,25 +152,6 @@ def test_control_endpoint(server: OssServer) -> None:
     assert server.counters.total.requests == 0
     for path, value in (("faults", {"action": {"kind": "?"}}), ("settings", {"speed": 1}), ("none", {})):
         assert control("POST", f"/-/{path}", value)["error"]
-
-
-def test_bodies_share_and_cut() -> None:
-    """Ranges and CRC64s of joined bodies and of patterns equal those of the plain bytes."""
-    data = os.urandom(1000)
-    body = Body.joined([Body.of(data[:300]), Body.of(b""), Body([Extent(Memory(data), 300, 700)])])
-    body = Body.joined([body, Body([Extent(Pattern(b"abc"), 0, 700)])])
-    expected = data + (b"abc" * 300)[:700]
-    assert (body.size, body.read(), body.crc()) == (1700, expected, CRC64(expected))
-    for first, size in ((0, 0), (0, 300), (299, 2), (250, 800), (1000, 1), (1699, 1), (1500, 999)):
-        part = body.part(first, size)
-        assert (part.read(), part.crc()) == (
-            expected[first : first + size],
-            CRC64(expected[first : first + size]),
-        )
-        assert b"".join(body.pieces(first, size, 7)) == expected[first : first + size]
-    pattern = Pattern(bytes(range(7)))
-    for size in (0, 1, 1 << 20, (5 << 20) + 12_345):
-        assert pattern.crc(3, size) == CRC64(bytes(pattern.read(3, size)))
 
 
 def test_huge_objects_cost_nothing(server: OssServer) -> None:
