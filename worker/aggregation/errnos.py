@@ -28,8 +28,8 @@ class Answer(NamedTuple):
 
 
 UNKNOWN = Answer(REFUSED, REFUSED)
-"""An errno that Linux does not have yet. It came from the file system, so that it is neither a bug nor wrong
-usage; and what nobody knows to pass is not tried again for ever."""
+"""What no row names. It came from the file system, so it is neither a bug nor wrong usage; and nothing says
+that it passes, so it is not tried again."""
 
 _SPACE = "free some space or enlarge the volume, then run again"
 _AGAIN = "the mount did not answer: run again"

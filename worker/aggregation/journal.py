@@ -2,7 +2,7 @@
 
 The journal says what the run is: its shape, names and commands. Beside it there is a file of notes for each
 level: of every target what it was made of, and what it is, each as the store's own identity of that state. A
-target that no note speaks of is made again: notes come after what they speak of.
+target without a note is made again, because each note is written after its target.
 """
 
 import json

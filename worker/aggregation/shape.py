@@ -55,7 +55,7 @@ class Stage(NamedTuple):
 
 
 class Stand(NamedTuple):
-    """How far the stage is that is under way."""
+    """How far the stage that is under way has come."""
 
     name: str
     done: int

@@ -19,8 +19,8 @@ _INPUT = re.compile(r"\{input\}")
 _BATCH = 1000
 """Files that are handed to the threads at a time: what waits there is looked at ten times a second."""
 
-_NOT_A_WORD = frozenset({126, 127, 128 + signal.SIGKILL, -signal.SIGKILL})
-"""How a program ends that says nothing of the file: a shell could not start it, or memory ran out."""
+_NO_VERDICT = frozenset({126, 127, 128 + signal.SIGKILL, -signal.SIGKILL})
+"""Exit codes that are no verdict on the file: a shell could not start the program, or memory ran out."""
 
 
 def parse(text: str) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class Checker(NamedTuple):
             try:
                 child.run(task, look)
             except child.BadEndError as error:
-                if error.returncode in _NOT_A_WORD:
+                if error.returncode in _NO_VERDICT:
                     raise CommandFailedError(error.doing, error.why, error.cure) from error
                 return True
         return False

@@ -34,7 +34,7 @@ _ONE_AT_A_TIME = ("ftp",)
 _S3 = ("s3", "s3a")
 
 _SESSIONS = ("ftp", "sftp", "ssh", "smb")
-"""Protocols whose connection, once lost, only a new file system has again."""
+"""Protocols for which a connection that was lost needs a new file system object."""
 
 _READ_ONLY = {
     "http": "a web server takes no files that way",

@@ -7,9 +7,9 @@
 - bucket: what all of these share
 - objects, uploads, listing: the operations, each sent by client, which alone tries again:
   tries times that, pace says how fast
-- wire, connection, transport, endpoint: one request, on its way
-- answers: what comes back, and what is tried again; marks: on what the worker has made
-- credentials, renewal, roles, role_answers: who asks
+- wire, connection, transport, endpoint: sending one request and reading its answer
+- answers: what an answer means, and whether it is tried again; marks: how the worker knows its own objects
+- credentials, renewal, roles, role_answers: the keys that sign requests, and where they come from
 """
 
 # oss2 comes before any module of ours. CPython 3.11 maps a chunk of its stack whenever a call goes past the

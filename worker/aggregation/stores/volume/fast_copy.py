@@ -24,9 +24,10 @@ SMALL = 64 * 1024
 """Files under this many bytes are gathered in the buffer: one read and a share of one write is cheaper than
 setting up a kernel copy for each.
 
-A read of this many bytes that gives the size that a small file is said to have has come to its end. So it is
-on a FUSE mount too, whose sizes may be out of date: a read of more than that makes it ask anew where it ever
-would (Linux, fs/fuse/file.c, fuse_cache_read_iter), so that a second one could tell no more.
+A small file is read by one call, which asks for this many bytes. Where it returns as many as the file is said
+to have, that is the end: no second call looks for more. This is right on a FUSE mount too, whose sizes may be
+out of date: a call for more than the known size makes the kernel ask the mount for the size, if anything does
+(Linux, fs/fuse/file.c, fuse_cache_read_iter).
 """
 
 KERNEL_CHUNK = 64 * 1024 * 1024

@@ -1,9 +1,9 @@
 """Lists a folder of a mount before many of its files are opened, where the mount then knows them sooner.
 
-Linux looks up the names of a folder that are new to it one after the other, on ossfs 1 and 2 alike, and each
-look-up is a request or more there. For a listing a driver learns of all names at once: by requests that
-overlap (ossfs 1 and s3fs, 20 at a time), or by those of the listing itself (ossfs 2). It answers look-ups
-from what it learnt, for a second where it is told to forget so soon, as by manifests/volume.yaml.
+Linux looks up names that are new to it one after the other, and on ossfs 1 and 2 each look-up is a request
+or more. A driver that lists a folder learns all its names at once: by requests that overlap (ossfs 1 and
+s3fs, 20 at a time), or by the listing itself (ossfs 2). It then answers look-ups from what it learnt, for as
+long as it remembers that: a second, with the options of manifests/volume.yaml.
 """
 
 import os
@@ -24,8 +24,8 @@ _FRESH_SECONDS = 1.0
 def pays(wanted: int, held: int) -> bool:
     """Whether to list a folder of `held` files, of which so many are about to be opened.
 
-    In time it would pay for a twentieth of them. But the driver sends a request for each file, wanted or not,
-    so that as many at most may be for nothing as there are wanted ones.
+    A listing saves time even if only a twentieth of the files are opened. But the driver sends a request for
+    each file of the folder, so there may be at most as many others as files that are opened.
     """
     return wanted >= _FROM and held <= 2 * wanted
 

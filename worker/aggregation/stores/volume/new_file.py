@@ -99,8 +99,8 @@ class NewFile:
     def publish(self, size: int, check: Callable[[], int | None] | None = None) -> None:
         """Close, see that `size` bytes arrived, rename to the target, sync the folder.
 
-        `check` gives a CRC64 with which the closed file is compared: an object store's mount shows it only
-        then.
+        `check` gives the CRC64 that the file must have. It is read back once it is closed: before that an
+        object store's mount does not show it.
 
         Raises:
             IntegrityError: other bytes arrived than were written.

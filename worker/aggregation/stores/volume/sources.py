@@ -140,8 +140,8 @@ class Sources:
     def was_read(self, taken: int) -> None:
         """Note that the last source gave `taken` bytes, and see that it did not change meanwhile.
 
-        Not asked for what is small and was read by one call, at the size that it had: that is what it was
-        then. Where each look waits for a server, several are looked at together, at `finish` at the latest.
+        A small file that one call has read at the size that it had needs no such look: the call saw one state
+        of it. Where each look waits for a server, several are looked at together, at `finish` at the latest.
 
         Raises:
             SourceChangedError: it, or one before it, changed.

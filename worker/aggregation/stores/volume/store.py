@@ -48,7 +48,7 @@ class VolumeStorage:
         return self._volume.path(name)
 
     def names(self, folder: str) -> list[str]:
-        """One scan of the folder, which a later `sweep` makes use of."""
+        """One scan of the folder; a later `sweep` removes the temporaries that it found."""
         doing = "listing the levels"
         self._volume.is_remote()
         try:

@@ -106,7 +106,7 @@ class Temporaries:
             self.discard(path)
 
     def scan(self, folder: str) -> list[str]:
-        """The folder's names without temporaries, which a later `sweep` makes use of.
+        """The folder's names without its temporaries, which are remembered for a later `sweep`.
 
         Raises:
             OSError: it cannot be listed.
@@ -114,7 +114,7 @@ class Temporaries:
         return self.note(folder, self._volume.patience.call(lambda: os.listdir(self._volume.path(folder))))
 
     def note(self, folder: str, names: list[str]) -> list[str]:
-        """The same of a listing that was made."""
+        """The same for names that were listed elsewhere."""
         hidden = {name: parsed for name in names if name[0] == "." and (parsed := parse_temporary(name))}
         found: dict[str, list[tuple[str, Temporary]]] = {}
         for name, temporary in hidden.items():
@@ -147,10 +147,11 @@ class Temporaries:
                     self.discard(path)
 
     def _is_leftover(self, temporary: Temporary, path: str) -> bool:
-        """Whether the writer is dead for certain; or cannot be asked for, and silent for a day.
+        """Whether nobody writes it any more: its writer is dead, or wrote nothing for a day.
 
-        Silent by the store's clock: this machine's may be hours ahead of the one that wrote. Until something
-        was written here, that clock is not known, and nothing counts as silent.
+        The latter where this machine cannot ask whether the writer lives. The day is the store's, because
+        this machine's clock may be hours ahead of the writer's. The store's clock is known once something was
+        written here; before that no temporary counts as old.
         """
         if temporary.host == self._host and not self._volume.is_remote():
             if temporary.pid == os.getpid():

@@ -66,8 +66,8 @@ class Volume:
         """
         if self._device is None:
             try:
-                # Kept open, so that no other mount gets the number of this one. The path's slash mounts what
-                # autofs owes.
+                # Kept open, so that no other mount gets the number of this one. With the slash at the path's
+                # end autofs mounts what is not mounted yet.
                 self._held = os.open(self.prefix, os.O_PATH | os.O_DIRECTORY)
                 self._device = os.fstat(self._held).st_dev
             except OSError as error:
@@ -99,7 +99,7 @@ class Volume:
         return not self.is_remote() or self._kind == "network"
 
     def holds(self, device: int) -> bool:
-        """Whether a file with this st_dev lies where the directory was found, as far as that is known."""
+        """Whether st_dev is that of the file system where the directory was found, as far as it is known."""
         return self._device in (None, device)
 
     def _has_gone(self) -> bool:
