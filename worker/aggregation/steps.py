@@ -115,8 +115,7 @@ def merge(
     beside = os.path.dirname(output)
     # What killed pods left of a run of its own goes with the run's folder.
     is_elsewhere = layout.run or layout.listed(level) is not None
-    for folder in [beside] if is_elsewhere else [layout.folder(level), beside]:
-        storage.sweep(folder)
+    storage.sweep(*[beside] if is_elsewhere else [layout.folder(level), beside])
     return Done("merge", describe(sources), output, count, written)
 
 

@@ -207,8 +207,8 @@ class Storage(Protocol):
         """
         ...
 
-    def sweep(self, folder: str) -> None:
-        """Remove what killed runs left in the folder and no live run can own. Costs one listing."""
+    def sweep(self, *folders: str) -> None:
+        """Remove what killed runs left in the folders and no live run can own. Costs a listing of each."""
         ...
 
     def close(self) -> None:

@@ -194,8 +194,12 @@ class FsspecStorage:
     def _removal(self, name: str) -> Callable[[Any], None]:
         return partial(_remove_file, self._files.key(name))
 
-    def sweep(self, folder: str) -> None:
+    def sweep(self, *folders: str) -> None:
         """Remove temporaries that are a day old, by this machine's clock and by the store's own."""
+        for folder in folders:
+            self._sweep(folder)
+
+    def _sweep(self, folder: str) -> None:
         doing = f"sweeping {self.path(folder)}"
         with suppress(AggregationError):  # what cannot be swept now is there for the next run
             entries = [entry_of(info) for info in self._files.listing(doing, folder)]

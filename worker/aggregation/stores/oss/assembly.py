@@ -1,11 +1,12 @@
 """One join by multipart upload: parts that the service copies, and parts that pass through the worker."""
 
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import accumulate, takewhile
 from mmap import mmap
 from typing import Self
 
 from aggregation.stores.promise import Advance
-from aggregation.stores.readahead import read_ahead
+from aggregation.stores.readahead import side_by_side
 
 from .bucket import UPLOADS_AT_ONCE, Bucket
 from .interference import ReplacedError
@@ -29,6 +30,7 @@ class Assembly:
         self._sources = sources
         self._advance = advance
         self._intermediates: list[str] = []
+        self._is_over = False
         small = sum(sources.sizes) <= _SMALL_PARTS * len(sources)
         self._parallel = parallel = bucket.settings.share_small if small else bucket.settings.share
         # A part that waits for its fetches must not keep them from running, nor the copies.
@@ -41,6 +43,7 @@ class Assembly:
 
     def __exit__(self, *_: object) -> None:
         # A request under way is not waited for: without its upload it ends by itself.
+        self._is_over = True
         for pool in (self._copies, self._relays, self._fetches):
             pool.shutdown(wait=False, cancel_futures=True)
         for key in self._intermediates:
@@ -105,10 +108,14 @@ class Assembly:
         # Memory of its own, which goes back to the system: else each thread's heap keeps a part's.
         with self._bucket.relaying:
             data = memoryview(mmap(-1, part.size))
-            place = 0
-            for piece in read_ahead(self._fetch, part.ranges, self._parallel, pool=self._fetches):
-                data[place : place + len(piece)] = piece
-                place += len(piece)
+            ends = accumulate(piece.size for piece in part.ranges)
+
+            def fetch(place: tuple[int, Range]) -> None:
+                end, piece = place
+                data[end - piece.size : end] = self._fetch(piece)
+
+            pieces = takewhile(lambda _: not self._is_over, zip(ends, part.ranges, strict=True))
+            side_by_side(fetch, pieces, min(self._parallel, len(part.ranges)), self._fetches)
             return multipart.send(number, data)
 
     def _fetch(self, piece: Range) -> bytes:

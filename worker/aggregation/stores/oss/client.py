@@ -27,7 +27,7 @@ from .wire import Wire
 _LOOK_SECONDS = 0.1
 """How often a wait looks whether the process is to end."""
 
-_WORK_SECONDS = 0.00015
+_WORK_SECONDS = 0.0003
 """Of this process for a small request: signing, sending, reading. Threads that do it wait for each other."""
 
 Answer = TypeVar("Answer")

@@ -51,7 +51,7 @@ def _make(
 ) -> tuple[int | None, bool]:
     """Make the object, by one PUT without a plan. Returns its CRC64, and whether that was compared."""
     if plan is None:
-        return _fetch_and_put(bucket, doing, sources, key, advance), True
+        return bucket.objects.put(doing, key, bucket.reader.whole(doing, sources, advance)), True
     with Assembly(bucket, doing, sources, advance) as assembly:
         return assembly.make(key, plan)
 
@@ -78,17 +78,6 @@ def _make_verified(
         return crc64, True
     finally:
         bucket.unfinished.drop(made)
-
-
-def _fetch_and_put(
-    bucket: Bucket, doing: str, sources: Sequence[Source], key: str, advance: Advance | None
-) -> int:
-    fetched = bytearray()  # and not the pieces beside what is made of them
-    for data in bucket.reader.whole(doing, sources):
-        fetched += data
-        if advance is not None and data:
-            advance(len(data))
-    return bucket.objects.put(doing, key, fetched)
 
 
 def _read_back(bucket: Bucket, doing: str, sources: Sequence[Source], made: Source) -> None:

@@ -1,15 +1,18 @@
 """Sources: their sizes and states, and their bytes, compared with the CRC64 that the service has."""
 
 import os
+import threading
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, takewhile
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate, islice, takewhile
 from typing import NamedTuple
 
 from aggregation.errors import IntegrityError, MissingInputError
 from aggregation.lazy import Lazy
 from aggregation.stores.checksum import combined, crc64_of
-from aggregation.stores.readahead import blocks, read_ahead
+from aggregation.stores.promise import Advance
+from aggregation.stores.readahead import blocks, read_ahead, side_by_side
 
 from . import parts
 from .client import OssClient
@@ -154,13 +157,25 @@ class Reader:
             raise IntegrityError(doing, f"{source.key} arrived with another CRC64", "run again")
         return data, crc64
 
-    def whole(self, doing: str, sources: Sequence[Source]) -> Iterator[bytes]:
-        """The bytes of each source, in their order, each fetched by one request."""
+    def whole(self, doing: str, sources: Sources, advance: Advance | None) -> bytearray:
+        """The bytes of all sources, in their order, each fetched by one request."""
+        data = bytearray(sum(sources.sizes))
+        lock = threading.Lock()
 
-        def fetch(source: Source) -> bytes:
-            return self.fetch(doing, source, Range(0, 0, source.size))[0]
+        def fetch(place: tuple[int, Source]) -> None:
+            end, source = place
+            data[end - source.size : end] = self.fetch(doing, source, Range(0, 0, source.size))[0]
+            if advance is not None and source.size:
+                with lock:
+                    advance(source.size)
 
-        return read_ahead(fetch, sources, self._at_a_time(sources))
+        parallel = min(len(sources), self._at_a_time(sources))
+        pool = ThreadPoolExecutor(parallel, thread_name_prefix="fetch")
+        try:
+            side_by_side(fetch, zip(accumulate(sources.sizes), sources, strict=True), parallel, pool)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        return data
 
     def blocks(self, doing: str, sources: Sequence[Source]) -> Iterator[bytes]:
         """The bytes of all sources, in their order, in the pieces that readahead.blocks cuts each into."""

@@ -128,9 +128,9 @@ class OssStorage:
         objects.delete_many(sorted(keys, key=lambda key: (-key.count("/"), key)))
         self._bucket.unfinished.abort_below(prefix)
 
-    def sweep(self, folder: str) -> None:
+    def sweep(self, *folders: str) -> None:
         """Delete intermediate objects, and abort uploads into them, a day after they began."""
-        self._bucket.unfinished.sweep(self._prefix_of(folder))
+        self._bucket.unfinished.sweep([self._prefix_of(folder) for folder in folders])
 
     def close(self) -> None:
         """Abort the uploads, and delete the intermediate objects, that an interruption left."""

@@ -6,7 +6,9 @@ names and their age.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from aggregation import stopping
@@ -86,8 +88,8 @@ class Unfinished:
             for upload in self._uploads.list(prefix):
                 self._uploads.abort(upload.key, upload.id)
 
-    def sweep(self, prefix: str) -> None:
-        """Delete intermediate objects in a folder, and abort uploads into them, a day after they began.
+    def sweep(self, prefixes: Sequence[str]) -> None:
+        """Delete intermediate objects in folders, and abort uploads into them, a day after they began.
 
         The day is the service's. An upload into any other key is left to the bucket's lifecycle rule: nothing
         shows who began it.
@@ -97,10 +99,17 @@ class Unfinished:
             aged = since < self._client.now() - STALE_SECONDS
             return aged and parse_temporary(os.path.basename(key)) is not None
 
-        with suppress(AggregationError):  # what cannot be swept now is there for the next run
+        def abort(prefix: str) -> None:
             for upload in self._uploads.list(f"{prefix}.", "/", cleaning=True):
                 if is_leftover(upload.key, upload.began):
                     self._uploads.abort(upload.key, upload.id)
+
+        def delete(prefix: str) -> None:
             for listed in self._objects.list(f"{prefix}."):
                 if is_leftover(listed.key, listed.modified):
                     self._objects.delete(listed.key)
+
+        # Side by side: they take longer than all else that few objects need.
+        work = [partial(each, prefix) for prefix in prefixes for each in (abort, delete)]
+        with suppress(AggregationError):  # what cannot be swept now is there for the next run
+            list(read_ahead(lambda each: each(), work, len(work)))

@@ -285,9 +285,9 @@ class VolumeStorage:
                 raise self._volume.error(error, doing, path, writing=True) from error
             self._volume.check_presence(doing, error)
 
-    def sweep(self, folder: str) -> None:
+    def sweep(self, *folders: str) -> None:
         """Remove the folder's leftovers: temporaries whose writer is dead, or silent for a day."""
-        self._temporaries.sweep(folder)
+        self._temporaries.sweep(*folders)
 
     def close(self) -> None:
         """Remove the temporaries that an interruption left, and let go of the directory."""

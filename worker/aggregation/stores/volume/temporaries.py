@@ -122,10 +122,11 @@ class Temporaries:
         self._found.setdefault(folder, found)
         return [name for name in names if name not in hidden] if hidden else names
 
-    def sweep(self, folder: str) -> None:
-        """Remove the folder's leftovers, whatever their targets."""
-        for found in self._find(folder).values():
-            self._remove(folder, found)
+    def sweep(self, *folders: str) -> None:
+        """Remove the folders' leftovers, whatever their targets."""
+        for folder in folders:
+            for found in self._find(folder).values():
+                self._remove(folder, found)
 
     def note_time(self, modified: float) -> None:
         """Learn the store's clock from the time of a file that was written a moment ago."""
