@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def main() -> None:
             arguments.quick, arguments.rounds, arguments.worker.resolve(), arguments.image, folder
         )
         for family in arguments.family or FAMILIES:
+            began = time.monotonic()
             outcomes = _measure(family, options)
+            print(f"{family}: {time.monotonic() - began:.0f} s in all\n", flush=True)
             found = [verdict for outcome in outcomes for verdict in runner.judge(outcome)]
             if results and outcomes:
                 _keep(results, family, outcomes, found, machine)

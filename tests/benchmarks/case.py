@@ -31,7 +31,7 @@ class Command:
     argv: Arguments
     variables: Mapping[str, str] = field(default_factory=dict)
     inside: bool = False
-    """The time is what the program prints last: seconds for a part of its work."""
+    """The time is what the program prints last: seconds, of a clock or of the CPU, for a part of its work."""
     once: bool = False
     """Too slow for more than one round."""
     launcher: Sequence[str] = LAUNCHER
@@ -47,6 +47,8 @@ class Target(NamedTuple):
     at_least: float | None = None
     """How many times faster than the reference."""
     quantity: Quantity = "seconds"
+    each: bool = False
+    """Every round has to keep it, not their median."""
 
 
 class Gauge(NamedTuple):

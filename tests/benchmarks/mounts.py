@@ -44,6 +44,9 @@ from benchmarks.volumes import (
 START = "process.py, 2 x 1 B"
 """Its start-up: a run that has next to nothing to copy."""
 
+_REQUESTS = 24
+"""What two files of ten thousand cost on a mount."""
+
 
 def reflink(options: Options) -> Generator[Case]:
     """File systems that share extents, in a loop device's image."""
@@ -60,7 +63,8 @@ def reflink(options: Options) -> Generator[Case]:
         with _image(options.folder, ["mkfs", "-t", kind, *flags]) as volume:
             for first in (size, size + 1):
                 root = volume / "root"
-                yield _reflink(options, root, kind, (first, size), 3 if options.quick else 8)
+                rounds = 3 if options.quick or first % 4096 else 5
+                yield _reflink(options, root, kind, (first, size), rounds)
                 shutil.rmtree(root)
 
 
@@ -130,8 +134,8 @@ def mount(options: Options) -> Generator[Case]:
     )
     try:
         with slow_mount.mounted(behind, volume, latency=0.02, remember=1, cache=1, requests=requests):
-            for count in (50,) if options.quick else (300, 1000):
-                yield from _on_a_mount(options, behind, volume, count, gauge)
+            yield from _on_a_mount(options, behind, volume, 50 if options.quick else 300, gauge)
+            yield _two_of_many(options, behind, volume, gauge)
     except slow_mount.UnavailableError as error:
         raise SkippedError(str(error)) from error
 
@@ -168,6 +172,29 @@ def _on_a_mount(options: Options, behind: Path, volume: Path, count: int, gauge:
         )
     for path in behind.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _two_of_many(options: Options, behind: Path, volume: Path, gauge: Gauge) -> Case:
+    """Two files of a level that holds many more: to list it would cost a request for each."""
+    count = 1000 if options.quick else 10_000
+    for number in range(count):
+        write(behind / "l1" / f"{number}.txt", KIB)
+    (behind / "l2").mkdir()
+    reset, check = target_of(behind / "l2" / "0.txt", 2 * KIB)
+    title = f"2 of {count:,} x 1 KiB, 20 ms a request"
+    promise = f"mount, {title}: at most {_REQUESTS} requests"
+    script = options.script("process.py", "0", "1", "--files", str(count), "--root", volume)
+    return Case(
+        f"mount: {title}",
+        [Command(WORKER, script)],
+        WORKER,
+        3,
+        reset,
+        check,
+        [Target(promise, WORKER, at_most=_REQUESTS, quantity="requests")],
+        gauge,
+        drawn=False,
+    )
 
 
 def s3fs(options: Options) -> Generator[Case]:

@@ -48,19 +48,23 @@ def table(outcome: Outcome) -> list[str]:
 
 def verdict_line(verdict: Verdict) -> str:
     """A target, met or missed."""
-    unit = f"{verdict.found / MIB:.1f} MiB" if verdict.target.quantity == "memory" else f"{verdict.found:.2f}"
+    unit = _absolute(verdict.target.quantity, verdict.found) or f"{verdict.found:.2f}"
     who = f" ({verdict.target.command})"
     return f"{'met   ' if verdict.met else 'MISSED'}  {unit:>9}  {verdict.target.promise}{who}"
+
+
+def _absolute(quantity: Quantity, found: float) -> str:
+    """A quantity that is shown as it is; empty for one that is shown as a ratio."""
+    return {"memory": f"{found / MIB:.1f} MiB", "requests": f"{found:,.0f} requests"}.get(quantity, "")
 
 
 def promise_row(target: Mapping[str, Any]) -> str:
     """A target of as_json's as a row of docs/performance.md: the promise, and what was measured."""
     found = target["found"]
-    if target["quantity"] == "memory":
-        text = f"{found / MIB:.1f} MiB"
-    elif target["at_least"] is None:
+    text = _absolute(target["quantity"], found)
+    if not text and target["at_least"] is None:
         text = f"{found:.2f} x"
-    else:
+    elif not text:
         text = f"{found:,.0f} times" if found >= 10 else f"{found:.1f} times"
     return f"| {target['promise']} ({target['command']}) | {text}{'' if target['met'] else ', missed'} |"
 

@@ -45,8 +45,14 @@ class Outcome(NamedTuple):
 
     def ratio(self, command: str, reference: str, quantity: Quantity = "seconds") -> float:
         """How many times the reference's cost: the median of the rounds' own ratios."""
-        pairs = zip(self._values(command, quantity), self._values(reference, quantity), strict=False)
-        return statistics.median(ours / theirs for ours, theirs in pairs)
+        return statistics.median(self.ratios(command, reference, quantity))
+
+    def ratios(self, command: str, reference: str, quantity: Quantity) -> list[float]:
+        """The same of each round; a reference that ran once stands beside each."""
+        ours, theirs = self._values(command, quantity), self._values(reference, quantity)
+        if len(theirs) == 1:
+            theirs *= len(ours)
+        return [one / other for one, other in zip(ours, theirs, strict=False)]
 
     def _values(self, command: str, quantity: Quantity) -> list[float]:
         return [run.quantities[quantity] for run in self.runs[command] if quantity in run.quantities]
@@ -86,7 +92,8 @@ def judge(outcome: Outcome) -> list[Verdict]:
     verdicts = []
     for target in outcome.case.targets:
         if target.reference:
-            ratio = outcome.ratio(target.command, target.reference, target.quantity)
+            ratios = outcome.ratios(target.command, target.reference, target.quantity)
+            ratio = max(ratios) if target.each else statistics.median(ratios)
             found = ratio if target.at_least is None else 1 / ratio
         else:
             found = outcome.spread(target.command, target.quantity).high

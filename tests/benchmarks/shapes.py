@@ -28,7 +28,7 @@ def shapes(options: Options) -> Generator[Case]:
         return sum(path.stat().st_size for path in root.rglob("*.txt") if path.parent.name != "l1")
 
     title = f"{files} x {size_text(size)}"
-    rounds = 2 if options.quick else 3
+    rounds = 2
     fan_ins = [files, *(fan_in for fan_in in FAN_INS if fan_in < files)]
     commands = [_command(options, files, fan_in, str(root)) for fan_in in fan_ins]
     gauge = Gauge(lambda: None, lambda: {"made": written()})

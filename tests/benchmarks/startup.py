@@ -41,7 +41,7 @@ def startup(options: Options) -> Generator[Case]:
             rounds,
             lambda: None,
             lambda: None,
-            [Target("oss://: at most 1.15 x import oss2, ossfs", WORKER, OSS_IMPORTS, at_most=1.15)],
+            [Target("oss://: at most 0.65 x import oss2, ossfs", WORKER, OSS_IMPORTS, at_most=0.65)],
             server.gauge,
         )
     yield from _in_image(options, root, rounds)
