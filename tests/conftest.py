@@ -8,7 +8,8 @@ The folders mirror the worker's: a change to `aggregation/stores/oss/client.py` 
 - recipes: the lines of docs/recipes.md, run in the image that has the programs
 - inputs: the list of a run's inputs: names, gaps, and runs by a list, on every store
 - stores: the contract that every store keeps; volume, oss and fsspec_store: what only one of them does
-- fuzz: texts, files and answers that hold anything, by Hypothesis; what it found, as plain tests
+- fuzz: texts, files and answers that hold anything, and steps in any order against a model, by Hypothesis;
+  what it found, as plain tests
 - manifests: the YAML files and generate.py, expanded to the commands of each pod
 - project: README, the pages of docs/, Makefile, image, and the OSS server of these tests
 - support: what is no test: servers, mounts, the machine's parts, the scripts as processes, the pages,
