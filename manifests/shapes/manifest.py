@@ -83,8 +83,9 @@ def comment(plan: Plan, options: Options, command: Sequence[str]) -> list[str]:
     if plan.is_split:
         lines += [
             f"  argo template create -n {options.namespace} FILE   # this file: what the children run",
-            "A parent and its children are workflows that run at the same time: a controller that limits how",
-            "many do (parallelism, namespaceParallelism) must let at least two.",
+            "A parent and its children are workflows that run at the same time. A controller that limits",
+            "how many do (parallelism, namespaceParallelism) must let two more run than the runs that may",
+            "wait beside this one.",
         ]
     asked = " -p bucket=…" if options.store == "oss" and options.bucket is None else ""
     return [*lines, "Run:", f"  argo submit -n {options.namespace} FILE{asked} --watch"]

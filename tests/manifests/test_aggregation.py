@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aggregation import tree
-from workflows.catalogue import LIBRARY, RUNNABLE, commands, parameters_of, submit
+from workflows.catalogue import LIBRARY, RUNNABLE, commands, parameters_of, planner, submit
 from workflows.execution import Cluster
 from workflows.expansion import expand
 from workflows.parameters import Manifest, ManifestError
@@ -17,17 +17,6 @@ from workflows.pods import Outputs, Pod, SecretKey, Stage
 
 REQUIRED = {"bucket": "my-bucket"}
 """Workflow parameters that have no default on purpose."""
-
-
-def planner(files: int) -> Any:
-    """What plan.py answers where level 1 holds `files` files, by arithmetic of its own."""
-
-    def run(pod: Pod) -> Outputs:
-        assert pod.command[:2] == ("python3", "plan.py")
-        held = int(pod.command[4]) if pod.command[3:4] == ("--files",) else files
-        return Outputs(json.dumps(list(range(math.ceil(held / 2)))), {"summary": json.dumps({"files": held})})
-
-    return run
 
 
 def shape(files: int, fan_in: int, width: int, **more: str) -> dict[str, str]:
@@ -331,7 +320,8 @@ def test_the_oss_tutorial_prepares_its_own_data() -> None:
 def test_with_items_is_the_tutorials_25_commands(tmp_path: Path) -> None:
     """The lists of items are the tutorial's loops, and their commands make the result."""
     stages = submit("process-data-with-items.yaml")
-    assert commands(stages) == commands(submit("process-data.yaml"))
+    assert commands(stages) == commands(submit("aggregation.yaml"))
+    assert [len(stage.pods) for stage in stages] == [16, 8, 1]
     letters = prepared(cluster := Cluster(tmp_path), 32)
     cluster.run_together(pod for stage in stages for pod in stage.pods)
     assert result(cluster) == letters
@@ -344,14 +334,13 @@ def test_with_param_takes_any_count_that_is_there(files: int) -> None:
     first, second = math.ceil(files / 2), math.ceil(math.ceil(files / 2) / 2)
     assert commands(stages) == [
         ["python3 plan.py 1"],
-        [f"python3 process.py {number} 1" for number in range(first)],
-        [f"python3 plan.py 2 --files {first}"],
-        [f"python3 process.py {number} 2" for number in range(second)],
-        [f"python3 merge.py {second}"],
+        [f"python3 process.py {number} 1 --files {files} --fan-in 2" for number in range(first)],
+        ["python3 plan.py 2"],
+        [f"python3 process.py {number} 2 --files {first} --fan-in 2" for number in range(second)],
+        [f"python3 merge.py {second} --level 3"],
     ]
-    told = [{dict(pod.environment)["AGGREGATION_FILES"] for pod in stages[index].pods} for index in (1, 3)]
-    assert told == [{str(files)}, {str(first)}]
-    assert dict(stages[4].pods[0].environment)["AGGREGATION_LEVEL"] == "3"
+    counted = [dict(stages[index].pods[0].environment)["AGGREGATION_FILES"] for index in (0, 2)]
+    assert counted == ["", str(first)]
 
 
 def test_with_param_makes_the_result(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import pytest
 from pages.markdown import page
 from scripts import write_level
 from workflows import models
-from workflows.catalogue import FOLDER, LIBRARY, RUNNABLE, commands, parameters_of, submit
+from workflows.catalogue import FOLDER, LIBRARY, RUNNABLE, commands, parameters_of, pods_of, submit
 from workflows.documents import effective_spec, load
 from workflows.execution import Cluster
 from workflows.expansion import expand
 from workflows.parameters import Manifest
-from workflows.pods import Pod, Stage
+from workflows.pods import Stage
 
 EXAMPLES = {path.name: load(path)[0] for path in sorted((FOLDER / "examples").glob("*.yaml"))}
 PAGE = page("docs/recipes.md")
@@ -26,11 +26,6 @@ def stages_of(example: Manifest, **parameters: str) -> list[Stage]:
     """The stages of an example, its bucket given if it has one."""
     given = {name: "my-bucket" for name, value in parameters_of(example).items() if value is None}
     return list(expand(example, LIBRARY, {**given, **parameters}))
-
-
-def pods_of(example: Manifest) -> list[Pod]:
-    """All the pods of an example."""
-    return [pod for stage in stages_of(example) for pod in stage.pods]
 
 
 def test_there_is_one_for_each_recipe() -> None:
@@ -49,7 +44,7 @@ def test_it_survives_heras_model(name: str, example: Manifest) -> None:
 @EACH
 def test_it_is_thin_and_explains_itself(name: str, example: Manifest) -> None:
     """It names the template and lays a few values over it; its head says purpose, prerequisites and call."""
-    assert example["spec"].keys() <= {"workflowTemplateRef", "arguments", "volumes", "templateDefaults"}
+    assert example["spec"].keys() == {"workflowTemplateRef", "arguments"}
     text = (FOLDER / "examples" / name).read_text(encoding="utf-8")
     top = text.split("apiVersion:")[0]
     assert all(line.startswith("#") for line in top.splitlines())
@@ -68,11 +63,11 @@ def test_what_it_lays_over_the_template_weakens_nothing(name: str, example: Mani
     template = RUNNABLE[f"{example['spec']['workflowTemplateRef']['name']}.yaml"]
     plain = effective_spec(template)
     spec = effective_spec(example, LIBRARY)
-    same = ("securityContext", "nodeSelector", "podGC", "parallelism", "serviceAccountName", "templates")
+    same = ("podGC", "parallelism", "serviceAccountName", "templates")
     assert {key: spec[key] for key in same} == {key: plain[key] for key in same}, name
-    assert {volume["name"] for volume in spec["volumes"]} == {volume["name"] for volume in plain["volumes"]}
     for pod in pods_of(example):
         assert pod.container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert pod.spec["securityContext"]["runAsNonRoot"] is True
         assert pod.retry is not None
         assert pod.container["resources"].keys() == {"requests", "limits"}
         assert ("/scratch", "scratch") in pod.mounts

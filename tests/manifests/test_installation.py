@@ -10,7 +10,7 @@ from hera.workflows.models import SecurityContext
 import machine
 from pages.markdown import page
 from workflows import models, parameters
-from workflows.catalogue import DOCUMENTS, FOLDER, LIBRARY, RUNNABLE, SETTINGS, parameters_of
+from workflows.catalogue import DOCUMENTS, FOLDER, LIBRARY, RUNNABLE, SETTINGS, parameters_of, pods_of
 from workflows.documents import effective_spec, load, merge
 from workflows.expansion import expand
 from workflows.parameters import Manifest
@@ -102,22 +102,18 @@ def test_the_owner_of_a_volume_may_run_it(name: str) -> None:
     """patches/as-owner.yaml changes who the pods run as, and nothing else of what is hardened."""
     (patch,) = load(PATCHES / "as-owner.yaml")
     document = merge(RUNNABLE[name], patch)
-    if (
-        "securityContext" not in RUNNABLE[name]["spec"]
-    ):  # it comes from the template, which merges the same way
-        assert RUNNABLE[name]["spec"]["workflowTemplateRef"]
-    spec = effective_spec(document, LIBRARY)
-    assert spec["securityContext"] == {
+    assert models.lost(document) == []
+    plain, changed = pods_of(RUNNABLE[name]), pods_of(document)
+    assert changed == plain
+    owner = {
         "runAsNonRoot": False,
         "runAsUser": 0,
         "runAsGroup": 0,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    plain = effective_spec(RUNNABLE[name], LIBRARY)
-    assert {key: value for key, value in spec.items() if key != "securityContext"} == {
-        key: value for key, value in plain.items() if key != "securityContext"
-    }
-    assert models.lost(document) == []
+    for pod, other in zip(changed, plain, strict=True):
+        assert (pod.container, pod.volumes) == (other.container, other.volumes)
+        assert pod.spec == {**other.spec, "securityContext": owner}
 
 
 def test_kubectl_lays_the_owner_over_a_workflow() -> None:

@@ -2,7 +2,6 @@
 
 import re
 import string
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +18,18 @@ from workflows.catalogue import (
     RUNNABLE,
     TUTORIAL,
     commands,
-    parameters_of,
+    pods_of,
     submit,
 )
-from workflows.documents import effective_spec, load, merge
+from workflows.documents import effective_spec, load
 from workflows.execution import Cluster
 from workflows.expressions import uses_division
 from workflows.parameters import Manifest
+from workflows.pods import OutputFile
 from workflows.retries import is_retried
 from workflows.scopes import tags
 
 IMAGE = "serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd"
-
-
-def resolved_pods(document: Manifest) -> Iterator[tuple[Manifest, Manifest]]:
-    """Each container template with the defaults that it gets, and the spec of the workflow that runs it."""
-    spec = effective_spec(document, LIBRARY)
-    references = {
-        step["templateRef"]["name"]
-        for template in spec["templates"]
-        for group in template.get("steps", [])
-        for step in group
-        if "templateRef" in step
-    }
-    templates = spec["templates"] + [
-        template
-        for other in LIBRARY
-        if other["metadata"]["name"] in references
-        for template in other["spec"]["templates"]
-    ]
-    for template in templates:
-        if "container" in template:
-            yield merge(spec.get("templateDefaults", {}), template), spec
 
 
 TUTORIAL_COMMANDS = [
@@ -146,13 +125,17 @@ def test_references_to_the_cluster_resolve(name: str, document: Manifest) -> Non
     """Service account, claim and Secret of a workflow are what rbac.yaml and volume.yaml create."""
     spec = effective_spec(document, LIBRARY)
     assert spec["serviceAccountName"] in named("ServiceAccount"), name
-    claims = [
-        volume["persistentVolumeClaim"] for volume in spec["volumes"] if "persistentVolumeClaim" in volume
-    ]
-    assert all(claim["claimName"] in named("PersistentVolumeClaim") for claim in claims)
-    defaults = parameters_of(document)
-    assert defaults.get("secret", "oss-secret") in named("Secret")
-    assert defaults["image"] == IMAGE
+    for pod in pods_of(document):
+        claims = [
+            each["persistentVolumeClaim"]
+            for each in pod.volumes.values()
+            if len(each) > 1 and "persistentVolumeClaim" in each
+        ]
+        assert [claim["claimName"] in named("PersistentVolumeClaim") for claim in claims] == [True] * len(
+            claims
+        )
+        assert {key.secret for key in pod.secrets} <= set(named("Secret"))
+        assert pod.image == IMAGE
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -197,25 +180,23 @@ def test_no_expression_divides(name: str, document: Manifest) -> None:
 # What every pod has
 
 HARDENING = [
-    ("retryStrategy.limit", "3"),
-    ("retryStrategy.retryPolicy", "Always"),
-    ("retryStrategy.backoff", {"duration": "10s", "factor": "2"}),
+    ("retry.limit", "3"),
+    ("retry.retryPolicy", "Always"),
+    ("retry.backoff", {"duration": "10s", "factor": "2"}),
     ("container.command", ["python3"]),
-    ("container.image", "{{workflow.parameters.image}}"),
     ("container.securityContext.allowPrivilegeEscalation", False),
     ("container.securityContext.readOnlyRootFilesystem", True),
     ("container.securityContext.capabilities.drop", ["ALL"]),
     ("container.terminationMessagePolicy", "FallbackToLogsOnError"),
     ("container.resources.requests.cpu", "100m"),
     ("container.resources.limits.cpu", "1"),
-    ("outputs.parameters.0.valueFrom", {"path": "/tmp/summary.json", "default": "{}"}),
+    ("spec.securityContext.runAsNonRoot", True),
+    ("spec.securityContext.runAsUser", 1000),
+    ("spec.securityContext.runAsGroup", 1001),
+    ("spec.securityContext.seccompProfile.type", "RuntimeDefault"),
+    ("spec.nodeSelector", {"kubernetes.io/arch": "amd64"}),
 ]
-HARDENING_OF_THE_WORKFLOW = [
-    ("securityContext.runAsNonRoot", True),
-    ("securityContext.runAsUser", 1000),
-    ("securityContext.runAsGroup", 1001),
-    ("securityContext.seccompProfile.type", "RuntimeDefault"),
-    ("nodeSelector", {"kubernetes.io/arch": "amd64"}),
+OF_THE_WORKFLOW = [
     ("podGC.strategy", "OnPodSuccess"),
     ("ttlStrategy.secondsAfterSuccess", 86400),
     ("ttlStrategy.secondsAfterFailure", 604800),
@@ -232,23 +213,21 @@ def at(value: Any, path: str) -> Any:
 @pytest.mark.parametrize(("name", "document"), RUNNABLE.items(), ids=RUNNABLE)
 def test_every_pod_is_hardened(name: str, document: Manifest) -> None:
     """Each pod has retries, limits, no privileges, a scratch folder and its summary as an output."""
-    pods = list(resolved_pods(document))
-    assert pods
-    for template, spec in pods:
-        where = f"{name}: {template['name']}"
+    spec = effective_spec(document, LIBRARY)
+    for path, value in OF_THE_WORKFLOW:
+        assert at(spec, path) == value, f"{name}: {path}"
+    assert spec["activeDeadlineSeconds"] >= 3600
+    for template, pod in {pod.template: pod for pod in pods_of(document)}.items():
         for path, value in HARDENING:
-            assert at(template, path) == value, f"{where}: {path}"
-        for path, value in HARDENING_OF_THE_WORKFLOW:
-            assert at(spec, path) == value, f"{where}: {path}"
-        assert spec["activeDeadlineSeconds"] >= 3600
-        mounts = {mount["mountPath"]: mount["name"] for mount in template["container"]["volumeMounts"]}
-        volumes = {volume["name"]: volume for volume in spec["volumes"]}
-        assert volumes[mounts["/tmp"]]["emptyDir"]["sizeLimit"]
-        variables = {item["name"]: item.get("value") for item in template["container"]["env"]}
+            assert at(vars(pod), path) == value, f"{name}: {template}: {path}"
+        mounts = dict(pod.mounts)
+        assert pod.volumes[mounts["/tmp"]]["emptyDir"]["sizeLimit"]
+        assert pod.outputs == (OutputFile("summary", "/tmp/summary.json", "{}"),)
+        variables = dict(pod.environment)
         assert variables["AGGREGATION_SUMMARY_FILE"] == "/tmp/summary.json"
-        on_oss = str(variables["AGGREGATION_ROOT"]).startswith("oss://")
+        on_oss = variables["AGGREGATION_ROOT"].startswith("oss://")
         assert on_oss != ("/mnt/vol" in mounts)
-        memory = template["container"]["resources"]
+        memory = pod.container["resources"]
         wanted = ("128Mi", "256Mi") if on_oss else ("64Mi", "128Mi")
         assert (memory["requests"]["memory"], memory["limits"]["memory"]) == wanted
 
@@ -291,6 +270,8 @@ RETRIES = [
     (FAILED, "137", "OOMKilled (exit code 137)", False),
     (FAILED, "137", "Error (exit code 137)", True),
     (FAILED, "143", "Error (exit code 143)", True),
+    (FAILED, "143", 'Usage of EmptyDir volume "scratch" exceeds the limit "8Gi". ', False),
+    (FAILED, "-1", 'Usage of EmptyDir volume "scratch" exceeds the limit "8Gi". ', False),
     (FAILED, "-1", "The node was low on resource: memory", True),
     (FAILED, "-1", "Pod was active on the node longer than the specified deadline", True),
     (ERROR, "-1", "pod deleted", True),
@@ -299,7 +280,8 @@ RETRIES = [
 STRATEGIES = [
     pytest.param(template["retryStrategy"], id=f"{name}-{template['name']}")
     for name, document in RUNNABLE.items()
-    for template, _ in resolved_pods(document)
+    for template in effective_spec(document, LIBRARY)["templates"]
+    if "container" in template
 ]
 
 

@@ -1,5 +1,8 @@
 """The manifests as the tests take them: loaded once, and submitted by their file's name."""
 
+import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from scripts import REPOSITORY
@@ -7,7 +10,7 @@ from workflows import parameters
 from workflows.documents import effective_spec, load
 from workflows.expansion import expand
 from workflows.parameters import Manifest
-from workflows.pods import Run, Stage
+from workflows.pods import Outputs, Pod, Run, Stage
 
 FOLDER = REPOSITORY / "manifests"
 TUTORIAL = REPOSITORY / "tests" / "manifests" / "tutorial"
@@ -41,3 +44,23 @@ def submit(
 def commands(stages: list[Stage]) -> list[list[str]]:
     """The command lines of each stage that has pods."""
     return [[" ".join(pod.command) for pod in stage.pods] for stage in stages if stage.pods]
+
+
+def planner(files: int) -> Run:
+    """What plan.py answers where level 1 holds `files` files, by arithmetic of its own."""
+
+    def run(pod: Pod) -> Outputs:
+        assert pod.command[:2] == ("python3", "plan.py")
+        held = int(dict(pod.environment).get("AGGREGATION_FILES") or files)
+        return Outputs(json.dumps(list(range(math.ceil(held / 2)))), {"summary": json.dumps({"files": held})})
+
+    return run
+
+
+def pods_of(
+    document: Manifest, library: Sequence[Manifest] = LIBRARY, given: dict[str, str] | None = None
+) -> list[Pod]:
+    """All the pods of a document as it stands, with a bucket where it needs one, on 32 files."""
+    bucket = {name: "my-bucket" for name, value in parameters_of(document).items() if value is None}
+    stages = expand(document, library, {**bucket, **(given or {})}, run=planner(32))
+    return [pod for stage in stages for pod in stage.pods]

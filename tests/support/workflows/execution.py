@@ -100,7 +100,7 @@ class Cluster:
         """Where each mount is on this machine: the claim is shared, all else is a pod's own."""
         return {
             path: self.volume
-            if volume == "workdir"
+            if "persistentVolumeClaim" in pod.volumes[volume]
             else Path(tempfile.mkdtemp(prefix="scratch-", dir=self._folder))
             for path, volume in pod.mounts
         }

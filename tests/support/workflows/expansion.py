@@ -176,7 +176,7 @@ class _Expansion:
         kind = "steps" if "steps" in template else "tasks"
         read = tags({part: value for part, value in template.items() if part != "outputs"})
         if wanted:
-            read += [*tags(template["outputs"]), *expressions_of_outputs(template)]
+            read += [*tags(template.get("outputs", {})), *expressions_of_outputs(template)]
         for group in groups:
             calls, skipped = [], []
             for step in group:

@@ -414,6 +414,7 @@ _SPRIG: dict[str, Callable[..., Value]] = {
     "dateInZone": _sprig_date_in_zone,
     "fromJson": _from_json,
     "toDate": _sprig_to_date,
+    "replace": lambda old, new, text: _string(text).replace(_string(old), _string(new)),
     # Go writes these three as escapes.
     "toJson": lambda value: _escaped(json.dumps(_string(value), ensure_ascii=False)),
 }

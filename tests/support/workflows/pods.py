@@ -89,11 +89,12 @@ def pod_of(template: Manifest, scope: Scope, step: str, spec: Manifest) -> Pod:
     """
     below = unique(spec.get("volumes", []), "volume")
     own = unique(scope.fill(template.get("volumes", [])), f"volume of {template['name']}")
-    container, volumes, rest = patched(
-        scope.fill(template["container"]),
-        {**below, **own},
-        scope.fill(template.get("podSpecPatch", NONE)),
-    )
+    container: Manifest = scope.fill(template["container"])
+    volumes: Mapping[str, Manifest] = {**below, **own}
+    rest: Manifest = {}
+    for level in (spec, template):
+        done = patched(container, volumes, scope.fill(level.get("podSpecPatch", NONE)))
+        container, volumes, rest = done.container, done.volumes, merge(rest, done.rest)
     variables = unique(container.get("env", []), f"variable of {template['name']}")
     mounts = [(mount["mountPath"], mount["name"]) for mount in container.get("volumeMounts", [])]
     if unknown := {volume for _, volume in mounts} - volumes.keys():
