@@ -47,7 +47,7 @@ def our_options() -> set[str]:
 FOREIGN = {
     # argo and kubectl
     *("--watch", "--wait", "--memoized", "--serviceaccount", "--type", "--patch-file", "--local"),
-    *("--from-literal", "--from", "--entrypoint"),
+    *("--from-literal", "--from", "--entrypoint", "--value", "--preemption-policy"),
     # docker
     *("--rm", "--user", "--read-only", "--cap-drop", "--network", "--tmpfs", "--tag", "--publish", "--env"),
     *("--target", "--format", "--build-arg"),

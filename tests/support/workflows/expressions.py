@@ -196,21 +196,14 @@ def _name(name: str) -> _Node:
     if name == "nil":
         return lambda _: None
 
-    return _Variable(name)
+    def look_up(scope: Scope) -> Value:
+        if name in _FUNCTIONS:
+            return _FUNCTIONS[name]
+        if name not in scope:
+            raise ExpressionError(f"{name!r} is not known here")
+        return scope[name]
 
-
-@dataclass(frozen=True)
-class _Variable:
-    """A function, or what the scope has under a name."""
-
-    name: str
-
-    def __call__(self, scope: Scope) -> Value:
-        if self.name in _FUNCTIONS:
-            return _FUNCTIONS[self.name]
-        if self.name not in scope:
-            raise ExpressionError(f"{self.name!r} is not known here")
-        return scope[self.name]
+    return look_up
 
 
 @dataclass(frozen=True)
@@ -240,9 +233,7 @@ def _member_if_any(owner: _Node, key: _Node) -> _Node:
 
 
 def _if_any(node: _Node, scope: Scope) -> Value:
-    """The value before `?.` or `??`: nil for a variable or a member that there is not."""
-    if isinstance(node, _Variable):
-        return scope.get(node.name)
+    """The value before `?.` or `??`: nil for a member that there is not; a variable has to be there."""
     if isinstance(node, _Member) and isinstance(members := node.owner(scope), Mapping):
         return members.get(str(node.key(scope)))
     return node(scope)

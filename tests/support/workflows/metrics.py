@@ -73,7 +73,7 @@ class Controller:
 
         Args:
             template: as the manifest has it.
-            known: the variables of the try, with `__` for a dot: status, duration, exitCode, and its inputs
+            known: the variables of the try, with `__` for a dot: status, duration, and its inputs
                 and outputs as far as there are any.
         """
         scope = Scope({name.replace("__", "."): value for name, value in known.items()})

@@ -7,7 +7,11 @@ from hera.workflows import models
 
 from workflows.parameters import Manifest
 
-KINDS: dict[str, Any] = {"Workflow": models.Workflow, "WorkflowTemplate": models.WorkflowTemplate}
+KINDS: dict[str, Any] = {
+    "CronWorkflow": models.CronWorkflow,
+    "Workflow": models.Workflow,
+    "WorkflowTemplate": models.WorkflowTemplate,
+}
 
 
 def lost(document: Manifest) -> list[str]:
