@@ -1,15 +1,13 @@
 """Credentials: each way to get them works for real; a wrong or missing one is exit code 5."""
 
-import json
 import os
-import urllib.request
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
 from identity_server import Asked, Reply, granted_by_metadata, granted_by_sts, identity_server, refused
-from oss_server import OssServer
+from oss_server import Answer, Fault, OssServer
 from scripts import Script
 
 ROOT = ("--root", "oss://demo/data")
@@ -136,17 +134,7 @@ def test_a_bucket_that_is_not_there(run: Script, server: OssServer) -> None:
 
 def test_a_denied_listing_is_not_an_empty_one(run: Script, server: OssServer) -> None:
     """Where listing is denied merge.py says so, rather than that there is no level."""
-    request = urllib.request.Request(
-        f"{server.endpoint}/-/faults",
-        data=json.dumps(
-            {
-                "operation": "*",
-                "action": {"kind": "answer", "status": 403, "code": "AccessDenied"},
-            }
-        ).encode(),
-        method="POST",
-    )
-    urllib.request.urlopen(request).close()
+    server.faults.add(Fault("*", Answer(403, "AccessDenied")))
     outcome = run("merge.py", 2, *ROOT, **server.environment())
     assert outcome.returncode == 5
     assert "AccessDenied" in outcome.stderr

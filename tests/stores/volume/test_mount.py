@@ -54,20 +54,6 @@ def test_many_files_are_begun_side_by_side(behind: Path, root: Path, size: int) 
 
 
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize("number", [0, 63, 149])
-def test_a_missing_file(behind: Path, root: Path, run: Script, number: int) -> None:
-    """Wherever it is missing, the line names it, the target stays, and nothing else does."""
-    write_level(behind, 1, [b"x"] * 150)[number].unlink()
-    (behind / "result.txt").write_bytes(b"old")
-    outcome = run("merge.py", 150, "--level", 1)
-    assert outcome.returncode == 3
-    assert f"{root}/l1/{number}.txt: No such file or directory" in outcome.stderr
-    assert outcome.stderr.count("\n") == 1
-    assert (behind / "result.txt").read_bytes() == b"old"
-    assert leftovers(behind) == []
-
-
-@pytest.mark.usefixtures("slow")
 def test_a_directory_among_the_files(behind: Path, run: Script) -> None:
     """What is no file is refused, as on a disk."""
     write_level(behind, 1, [b"x"] * 10)[5].unlink()
