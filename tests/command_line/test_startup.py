@@ -28,11 +28,9 @@ def imported(*arguments: object, **variables: str) -> set[str]:
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
-@pytest.mark.parametrize(
-    ("script", "arguments"), [("process.py", [0, 1]), ("merge.py", [2]), ("prepare.py", [2])]
-)
+@pytest.mark.parametrize(("script", "arguments"), [("process.py", [0, 1]), ("merge.py", [2])])
 def test_the_local_path_is_light(root: Path, script: str, arguments: list[int]) -> None:
-    """On a directory a script imports click, the worker's own few modules, and next to nothing else."""
+    """On a directory a step imports click, the worker's own few modules, and next to nothing else."""
     write_level(root, 1, [b"A", b"B"])
     modules = imported(script, *arguments, "--root", root)
     assert modules - imported("-c", "import click") <= LIGHT
