@@ -59,6 +59,7 @@ class OssClient:
         self._slots = threading.Semaphore(parallel)
         self._stopped = threading.Event()
         self._pace = Pace(requests_per_second)
+        self._gate = threading.Lock()
         self._answered = 0.0
         self._shortest = float("inf")
         self.wire = Wire(configuration, bucket, connections)
@@ -157,8 +158,8 @@ class OssClient:
                     raise answers.translated(error, doing) from error
                 if answers.is_refused_for_now(error):
                     self._pace.refused(sent, error.delay)
-                why = str(error)
-                cause = error
+                    tries.hurry()
+                why, cause = str(error), error
             if not self._wait(tries, cleaning=cleaning):
                 raise UnavailableError(
                     doing, f"{why}, for {tries.seconds:g} seconds", "run again, or allow more with --timeout"
@@ -179,19 +180,19 @@ class OssClient:
         return True
 
     def _wait_for_turn(self, tries: Tries, *, cleaning: bool) -> None:
-        """Wait until the pace lets a request go.
+        """Wait until the pace lets a request go: one thread by the clock, the others behind it.
 
         Where other requests are answered meanwhile, that is not a time in which the service fails.
         """
-        seconds = self._pace.turn()
-        if not seconds or (cleaning and stopping.seconds_left() is not None):
+        if cleaning and stopping.seconds_left() is not None:
             return
-        began = now = time.monotonic()
-        while now < began + seconds and not self._is_to_end(cleaning=cleaning):
-            if now > tries.deadline() and self._answered < began:
-                return
-            self._stopped.wait(min(_LOOK_SECONDS, began + seconds - now))
-            now = time.monotonic()
+        began = time.monotonic()
+        with self._gate:
+            until = time.monotonic() + self._pace.turn()
+            while (now := time.monotonic()) < until and not self._is_to_end(cleaning=cleaning):
+                if now > tries.deadline() and self._answered < began:
+                    return
+                self._stopped.wait(min(_LOOK_SECONDS, until - now))
         if self._answered >= began:
             tries.excuse(now - began)
 

@@ -25,7 +25,7 @@ _UNKNOWN = 50.0
 _TELLING = 25
 """Requests from which on their count says a rate."""
 
-_BURST_SECONDS = 0.05
+_BURST_SECONDS = 0.1
 """What was not sent in this time may be sent at once: timers are not finer than a few milliseconds."""
 
 _MEASURED_SECONDS = 0.5

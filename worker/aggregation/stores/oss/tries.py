@@ -21,6 +21,7 @@ next run but a day removes it."""
 
 _BACKOFF_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 10.0
+_REFUSED_SECONDS = 1.0
 
 
 class Tries:
@@ -37,6 +38,7 @@ class Tries:
         self._pauses = pauses(_BACKOFF_SECONDS, _BACKOFF_MAX_SECONDS)
         self._patience = work + min(_QUICK_SECONDS, max(_QUICK_LEAST_SECONDS, seconds / 4))
         self._stopping: float | None = None
+        self._refused = False
 
     def deadline(self) -> float:
         """When the last try may begin; after a signal, for what cleans up, seconds from the first look."""
@@ -56,6 +58,14 @@ class Tries:
             given = min(given, max(0.5, self.deadline() - time.monotonic()))
         return given
 
+    def hurry(self) -> None:
+        """Let the next pause be short: the service has refused, and it is the pace that gives it time."""
+        self._refused = True
+
     def pause(self) -> float:
         """Seconds until the next try: exponential, with jitter."""
-        return next(self._pauses)
+        pause = next(self._pauses)
+        if self._refused:
+            self._refused = False
+            return min(pause, _REFUSED_SECONDS)
+        return pause
