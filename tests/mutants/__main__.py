@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SECONDS_MAX = 300
 """For the tests of a mutant: one that hangs has been noticed."""
 
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 class Verdict(NamedTuple):
