@@ -78,11 +78,7 @@ def strike(
     """
     old = inode(target)
     process = subprocess.Popen(
-        arguments,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     arrived: dict[str, Callable[[], bool]] = {
         "within": lambda: bool(temporaries(target.parent)),

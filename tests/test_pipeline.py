@@ -64,7 +64,7 @@ def test_a_run_s_folder_goes_after_success(run: Script, root: Path) -> None:
     assert run("pipeline.py", AGGREGATION_CLEAN="false").returncode == 0
     (folder,) = (root / "runs").iterdir()
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == [
-        *("l2", "l2/0.txt", "l2/1.txt", "l3", "l3/0.txt"),
+        *("l2", "l2/0.txt", "l2/1.txt", "l3", "l3/0.txt")
     ]
     assert run("pipeline.py", "--resume", "--run", folder.name, "--clean").returncode == 0
     assert sorted(path.name for path in root.iterdir()) == ["l1", "result.txt"]

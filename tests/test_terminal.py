@@ -151,9 +151,7 @@ def test_the_bar_is_as_long_as_fits(root: Path, columns: int, width: int) -> Non
     """On a narrow terminal it is shorter, and all that is said beside it stays."""
     write_level(root, 1, [bytes(MIB)] * 8)
     shown = on_terminal(
-        command("pipeline.py", "--root", root),
-        environment(TERM="xterm", NO_COLOR="1"),
-        columns=columns,
+        command("pipeline.py", "--root", root), environment(TERM="xterm", NO_COLOR="1"), columns=columns
     )
     assert re.fullmatch(r"pipeline ━+ 100% 24 MiB, [\d.]+ [KMG]iB/s 0:00:\d\d *", shown.last[0])
     assert abs(shown.last[0].count("━") - width) <= 2  # the rate may have more digits

@@ -34,12 +34,7 @@ def test_sizes(count: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "seconds", "text"),
-    [
-        (1.2 * GIB, 2.5, "492 MiB/s"),
-        (MIB, 2, "512 KiB/s"),
-        (MIB - 1, 1, None),
-        (MIB, 0, None),
-    ],
+    [(1.2 * GIB, 2.5, "492 MiB/s"), (MIB, 2, "512 KiB/s"), (MIB - 1, 1, None), (MIB, 0, None)],
 )
 def test_rates(count: float, seconds: float, text: str | None) -> None:
     """Bytes per second, where there are enough bytes to tell."""

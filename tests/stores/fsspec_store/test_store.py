@@ -163,12 +163,7 @@ def test_a_password_is_in_no_output(
     if script[0] == "merge.py" and exit_code == 3:
         words = "no level"
     outcome = call(
-        *script,
-        "--debug",
-        "--timeout",
-        "0.2",
-        AGGREGATION_ROOT=served,
-        AGGREGATION_LOG_FORMAT="json",
+        *script, "--debug", "--timeout", "0.2", AGGREGATION_ROOT=served, AGGREGATION_LOG_FORMAT="json"
     )
     assert outcome.returncode == exit_code, outcome.stderr
     assert words in outcome.stderr

@@ -72,8 +72,7 @@ def simulate(processes: int, limit: float, seconds: float, most: float | None, t
 
 
 @pytest.mark.parametrize(
-    ("processes", "limit", "most"),
-    [(64, 2000, 2000 / 64), (64, 2000, None), (16, 500, None), (1, 200, None)],
+    ("processes", "limit", "most"), [(64, 2000, 2000 / 64), (64, 2000, None), (16, 500, None), (1, 200, None)]
 )
 def test_the_limit_is_used_and_hardly_anything_refused(
     processes: int, limit: float, most: float | None

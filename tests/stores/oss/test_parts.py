@@ -7,16 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aggregation.stores.oss import parts
-from aggregation.stores.oss.parts import (
-    PART_MAX,
-    PART_MIN,
-    PARTS_MAX,
-    Copy,
-    Join,
-    Part,
-    Range,
-    Relay,
-)
+from aggregation.stores.oss.parts import PART_MAX, PART_MIN, PARTS_MAX, Copy, Join, Part, Range, Relay
 
 TOTAL_MAX = PARTS_MAX * PART_MAX
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
