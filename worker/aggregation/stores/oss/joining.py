@@ -42,12 +42,7 @@ def join(bucket: Bucket, doing: str, keys: Sequence[str], target: str, advance: 
 
 
 def _make(
-    bucket: Bucket,
-    doing: str,
-    sources: Sources,
-    key: str,
-    plan: Join | None,
-    advance: Advance | None,
+    bucket: Bucket, doing: str, sources: Sources, key: str, plan: Join | None, advance: Advance | None
 ) -> tuple[int | None, bool]:
     """Make the object, by one PUT without a plan. Returns its CRC64, and whether that was compared."""
     if plan is None:
@@ -57,12 +52,7 @@ def _make(
 
 
 def _make_verified(
-    bucket: Bucket,
-    doing: str,
-    sources: Sources,
-    key: str,
-    plan: Join | None,
-    advance: Advance | None,
+    bucket: Bucket, doing: str, sources: Sources, key: str, plan: Join | None, advance: Advance | None
 ) -> tuple[int | None, bool]:
     """The same by way of an intermediate object, which is read back before anything is published."""
     made = bucket.unfinished.intermediate(key)

@@ -106,12 +106,7 @@ class Wire:
             raise
 
     def _send(
-        self,
-        method: str,
-        key: str,
-        params: Mapping[str, str],
-        headers: Mapping[str, str],
-        data: Data | None,
+        self, method: str, key: str, params: Mapping[str, str], headers: Mapping[str, str], data: Data | None
     ) -> Answer:
         """Sign a request and send it. Returns the head of its answer."""
         request = oss2.http.Request(
