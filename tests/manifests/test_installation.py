@@ -1,6 +1,9 @@
 """What is set up once: the settings, the kustomization, and what can be laid over the manifests."""
 
+import re
+import shutil
 import subprocess
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -122,6 +125,21 @@ def test_kubectl_lays_the_owner_over_a_workflow() -> None:
     options = ("--type", "merge", "--patch-file", PATCHES / "as-owner.yaml", "-o", "yaml")
     patched = yaml.safe_load(kubectl("patch", "-n", "argo", "--local", "-f", manifest, *options))
     assert patched == merge(RUNNABLE[manifest.name], load(PATCHES / "as-owner.yaml")[0])
+
+
+def test_what_the_kustomization_has_as_a_comment_works(tmp_path: Path) -> None:
+    """Without the comment signs it lays the metrics and the owner over the templates, as the patches do."""
+    folder = shutil.copytree(FOLDER, tmp_path / "manifests", ignore=shutil.ignore_patterns("__pycache__"))
+    file = folder / "kustomization.yaml"
+    head, signs, comment = file.read_text().partition("# patches:\n")
+    file.write_text(head + re.sub(r"(?m)^# ?", "", signs + comment))
+    made = [each for each in yaml.safe_load_all(kubectl("kustomize", folder)) if "spec" in each]
+    (owner,) = load(PATCHES / "as-owner.yaml")
+    assert [each["kind"] for each in made] == ["WorkflowTemplate"] * 2
+    for each in made:
+        assert yaml.safe_load(each["spec"]["podSpecPatch"]) == yaml.safe_load(owner["spec"]["podSpecPatch"])
+    counted = {template["name"] for template in made[0]["spec"]["templates"] if "metrics" in template}
+    assert counted == {"process-data", "merge-data"}
 
 
 def test_argos_own_containers_pass_the_restricted_standard() -> None:
