@@ -57,7 +57,16 @@ def test_oss_imports_what_it_needs() -> None:
         joined = imported("process.py", 0, 1, "--root", "oss://demo/x", **server.environment())
         listed = imported("merge.py", 2, "--root", "oss://demo/x", **server.environment())
     assert {"oss2", "anycrc"} <= joined
-    assert not {"ossfs", "fsspec", "asyncio"} & (joined | listed)
+    assert not {"ossfs", "fsspec", "asyncio", "Crypto", "aliyunsdkcore", "cffi"} & (joined | listed)
+
+
+def test_what_oss2_does_not_need_is_there_for_others() -> None:
+    """The modules that stand for oss2's encryption go when it is loaded."""
+    program = "import aggregation.stores.oss, aliyunsdkcore.client, Crypto.Cipher.AES as aes; "
+    program += "print(aes.block_size, aliyunsdkcore.client.AcsClient.__name__)"
+    line = [sys.executable, "-c", program]
+    found = subprocess.run(line, cwd=WORKER, env=environment(), capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["16", "AcsClient"]
 
 
 def page_faults(*arguments: object, **variables: str) -> int:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from aggregation.stores.promise import Advance, Storage, Written, describe
@@ -15,10 +15,11 @@ from .progress import ArgoProgress
 if TYPE_CHECKING:
     from aggregation.commands.command import Command
 
-    from .crew import Crew
-
 _LIST_FROM = 16
 """Files from which on one listing is worth it to learn their sizes."""
+
+_THREADS_FROM = 4
+"""Files from which on prepare.py writes by threads."""
 
 _LETTERS = frozenset(bytes([code]) for code in range(ord("A"), ord("Z") + 1))
 
@@ -128,21 +129,18 @@ def prepare(storage: Storage, layout: Layout, count: int, *, parallel: int) -> D
         ConfigurationError: a file of level 1 holds something else, which would be lost, or level 1 holds
             files that have no number.
     """
-    from .crew import Crew  # noqa: PLC0415 - 6 ms of start-up that the other steps need not pay
-
     started = time.perf_counter()
     targets = layout.files(1, range(count))
     present = {entry.name: entry.size for entry in storage.entries(layout.folder(1))}
-    with Crew(min(parallel, count)) as crew:
-        _see_that_all_are_letters(storage, layout, count, present, crew)
-        missing = (target for target in targets if os.path.basename(target) not in present)
-        crew.each(lambda target: storage.write(target, _random_letter()), missing)
+    _see_that_all_are_letters(storage, layout, count, present, parallel)
+    missing = [target for target in targets if os.path.basename(target) not in present]
+    _side_by_side(lambda target: storage.write(target, _random_letter()), missing, parallel)
     written = Written(count, None, "streamed", 0, time.perf_counter() - started)
     return Done("prepare", "", describe(targets), count, written)
 
 
 def _see_that_all_are_letters(
-    storage: Storage, layout: Layout, count: int, present: dict[str, int], crew: "Crew"
+    storage: Storage, layout: Layout, count: int, present: dict[str, int], parallel: int
 ) -> None:
     """Look at all of level 1 before the first letter is written."""
     doing = f"preparing {count} letters"
@@ -166,7 +164,19 @@ def _see_that_all_are_letters(
                 "name another --root, or move the file away",
             )
 
-    crew.each(look, (name for name in present if layout.number(name) is not None))
+    _side_by_side(look, [name for name in present if layout.number(name) is not None], parallel)
+
+
+def _side_by_side(step: Callable[[str], object], names: Sequence[str], parallel: int) -> None:
+    """Do a step for each name; by threads where there are enough to be worth loading them."""
+    if min(parallel, len(names)) < _THREADS_FROM:
+        for name in names:
+            step(name)
+        return
+    from .crew import Crew  # noqa: PLC0415 - 6 ms of start-up that other steps need not pay
+
+    with Crew(min(parallel, len(names))) as crew:
+        crew.each(step, names)
 
 
 def _see_that_it_is_no_input(storage: Storage, inputs: Sequence[str], output: str) -> None:
