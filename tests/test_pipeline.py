@@ -46,6 +46,24 @@ def test_five_levels(run: Script, root: Path) -> None:
     assert (root / "again.txt").read_bytes() == b"".join(contents)
 
 
+@pytest.mark.parametrize(("files", "width", "pods"), [(9, 3, [3, 1]), (9, 2, [3, 1, 1]), (2, 8, [1])])
+def test_down_to_a_width(run: Script, root: Path, files: int, width: int, pods: list[int]) -> None:
+    """--final-width is the templates' final-width: the same levels; --levels wins over its variable."""
+    contents = [b"%d " % number for number in range(files)]
+    write_level(root, 1, contents)
+    shape = ("--fan-in", 4, "--keep", "--run", "w")
+    outcome = run("pipeline.py", "--final-width", width, *shape)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (root / "result.txt").read_bytes() == b"".join(contents)
+    made = [len(list((root / "runs/w" / f"l{level}").glob("*.txt"))) for level in range(2, len(pods) + 1)]
+    assert [*made, 1] == pods
+    both = ("--final-width", width, "--levels", 1)
+    assert "give one of them" in run("pipeline.py", *both).stderr
+    variables = {"AGGREGATION_FINAL_WIDTH": str(width)}
+    assert run("pipeline.py", "--levels", 0, "--run", "v", "--keep", **variables).returncode == 0
+    assert not (root / "runs/v/l2").exists()
+
+
 @pytest.mark.parametrize(("files", "levels", "fan_in"), [(1, 2, 2), (3, 0, 2), (7, 3, 2), (10, 1, 16)])
 def test_any_shape(run: Script, root: Path, files: int, levels: int, fan_in: int) -> None:
     """Odd counts, no level at all, a fan-in above the number of files."""

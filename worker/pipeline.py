@@ -13,6 +13,7 @@ from aggregation import dry_run as plans
 from aggregation import report
 from aggregation.command_line import entry, options, parameters
 from aggregation.command_line.console import console, draws
+from aggregation.command_line.depth import Depth, depth_options
 from aggregation.command_line.job import Job
 from aggregation.command_line.outlook import Foreseen, outlook_options
 from aggregation.command_line.planning import Wanted, given_inputs
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from aggregation.inputs.given import GivenInputs
 
 _FIRST_BYTES = 64
-
-LEVELS_MAX = 1000
-"""More than any tree needs: 100 digits of files with a fan-in of 2 take 333."""
 
 LETTERS_MAX = 9_999_999
 """As prepare.py has it."""
@@ -52,13 +50,7 @@ LETTERS_MAX = 9_999_999
     show_default="what level 1 holds; 32 with --prepare",
     help="How many files level 1 holds.",
 )
-@options.option(
-    "--levels",
-    type=parameters.Number(most=LEVELS_MAX),
-    default=2,
-    metavar="L",
-    help="How many times to reduce before the final merge; 0 merges level 1 at once.",
-)
+@depth_options
 @options.fan_in_option
 @workers_option("How many merges run side by side.")
 @planning_options
@@ -104,7 +96,7 @@ def pipeline(  # noqa: PLR0917 - click passes an option by its name
     foreseen: Foreseen,
     inputs: str | None,
     files: int | None,
-    levels: int,
+    depth: Depth,
     fan_in: int,
     workers: int,
     output: str | None,
@@ -126,7 +118,7 @@ def pipeline(  # noqa: PLR0917 - click passes an option by its name
     by_command = job.command(command, allow_empty=allow_empty, scratch=scratch)
     by_final = job.command(final_command, allow_empty=allow_empty, scratch=scratch) or by_command
     given = _given(job, wanted, inputs, prepare=prepare, output=output, workers=workers, scratch=scratch)
-    shape = Shape(_count(job, files, prepare=prepare), fan_in, levels)
+    shape = _shape(job, files, fan_in, depth, prepare=prepare)
     if dry_run or foreseen.is_auto:
         size = float(prepare) or (None if files else _size(job, given) / shape.files)
         shape = _foresee(job, foreseen, shape, size, workers, by_command=bool(by_final), show=dry_run)
@@ -171,7 +163,9 @@ def _foresee(
     """The shape, chosen if it is to be; print what is foreseen of it, if that is to be shown."""
     outlook = foreseen.outlook(size, on_oss=job.root.protocol == "oss", at_a_time=workers)
     if foreseen.is_auto:
-        shape, why = foreseen.choose(shape.files, outlook, "fan_in", "levels", by_command=by_command)
+        shape, why = foreseen.choose(
+            shape.files, outlook, "fan_in", "levels", "final_width", by_command=by_command
+        )
         console.remark(f"shape: {why}")
     if show:
         if outlook.service:  # a process, which starts once; what a command asks for is not foreseen
@@ -179,6 +173,11 @@ def _foresee(
             outlook = outlook._replace(service=service, parallel=job.share)
         console.print(plans.lines(shape, outlook))
     return shape
+
+
+def _shape(job: Job, files: int | None, fan_in: int, depth: Depth, *, prepare: bool) -> Shape:
+    count = _count(job, files, prepare=prepare)
+    return Shape(count, fan_in, depth.of(count, fan_in))
 
 
 def _count(job: Job, files: int | None, *, prepare: bool) -> int:

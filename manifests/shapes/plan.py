@@ -101,9 +101,7 @@ def make_plan(
 ) -> Plan:
     """The plan for a number of levels, or down to a width where none is given."""
     if levels is None:
-        levels, left = 0, files
-        while left > final_width:
-            levels, left = levels + 1, tree.group_count(left, fan_in)
+        levels = tree.depth(files, fan_in, final_width)
     widths = tree.widths(files, fan_in, levels)
     reduced = tuple(Level(number + 1, widths[number], widths[number + 1]) for number in range(levels))
     return Plan(fan_in, reduced, widths[-1], pods_per_workflow, listed)

@@ -27,6 +27,14 @@ def group(number: int, fan_in: int, files: int | None = None) -> range:
     return range(first, min(first + fan_in, files))
 
 
+def depth(files: int, fan_in: int, width: int) -> int:
+    """How many reductions lead to at most `width` files."""
+    levels = 0
+    while files > width:
+        files, levels = group_count(files, fan_in), levels + 1
+    return levels
+
+
 def widths(files: int, fan_in: int, levels: int) -> list[int]:
     """How many files each level holds: level 1 first, then one entry for each of the `levels` reductions."""
     counts = [files]
