@@ -255,25 +255,3 @@ def test_listings_of_uploads(server: OssServer, bucket: Any) -> None:
     for upload in server.uploads("demo"):
         bucket.abort_multipart_upload(upload.key, upload.id)
     assert server.uploads("demo") == []
-
-
-def test_crc_switches(server: OssServer) -> None:
-    """Copies lose their CRC64 by one switch, ListParts by another; uploads keep it."""
-    bucket = connect(server)
-    server.put("demo", "a", bytes(KB100))
-    server.settings.crc_on_copies = False
-    bucket.copy_object("demo", "a", "copy")
-    assert bucket.head_object("copy").server_crc is None
-    upload_id = bucket.init_multipart_upload("m").upload_id
-    parts = [
-        bucket.upload_part_copy("demo", "a", None, "m", upload_id, 1),
-        bucket.upload_part("m", upload_id, 2, b"x"),
-    ]
-    assert [part.crc for part in parts] == [None, CRC64(b"x")]
-    query = urlencode({"uploadId": upload_id})
-    for shown in (True, False):
-        server.settings.crc_in_list_parts = shown
-        said = send(server, "GET", f"/demo/m?{query}", signed(server, "GET", "m", query)).decode()
-        assert (f"<HashCrc64ecma>{CRC64(bytes(KB100))}</HashCrc64ecma>" in said) is shown
-    whole = [PartInfo(number, part.etag) for number, part in enumerate(parts, start=1)]
-    assert bucket.complete_multipart_upload("m", upload_id, whole).crc is None

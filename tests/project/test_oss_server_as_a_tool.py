@@ -21,7 +21,7 @@ from oss2.models import PartInfo
 
 import oss_server
 from oss_clients import connect, refused, send, signed
-from oss_server import Answer, Call, Delay, Fault, Hold, OssServer, Truncate, WrongCrc
+from oss_server import Answer, Call, Delay, Fault, Hold, OssServer, WrongCrc
 from oss_server.body import Body, Extent, Pattern
 
 CRC64 = anycrc.Model("CRC64-XZ").calc
@@ -50,33 +50,6 @@ def test_faults(server: OssServer) -> None:
     refused(
         "PreconditionFailed", bucket.upload_part_copy, "demo", "a", None, "m", upload_id, 1, headers=match
     )
-
-
-@pytest.mark.parametrize(("after", "size"), [(None, 10), (3, 10), (0, 10), (100_000, 300_000)])
-def test_truncate_fault(server: OssServer, after: int | None, size: int) -> None:
-    """A GET's body ends early under a Content-Length that announces all of it."""
-    server.put("demo", "a", bytes(size))
-    server.faults.add(Fault("GetObject", Truncate(after)))
-    got = connect(server).get_object("a")
-    assert got.content_length == size
-    with pytest.raises(Exception, match="IncompleteRead") as caught:
-        got.resp.read()
-    assert f"({size // 2 if after is None else after} bytes read" in str(caught.value)
-
-
-def test_complete_goes_on_without_its_client(server: OssServer) -> None:
-    """A client that leaves during Complete does not stop it."""
-    bucket = connect(server)
-    upload_id = bucket.init_multipart_upload("m").upload_id
-    parts = [PartInfo(1, bucket.upload_part("m", upload_id, 1, b"x").etag)]
-    held = server.faults.add(Fault("CompleteMultipartUpload", Hold()))
-    done = server.faults.add(Fault("CompleteMultipartUpload", Call(lambda *_: None, after=True)))
-    with pytest.raises(oss2.exceptions.RequestError):
-        connect(server, connect_timeout=0.1).complete_multipart_upload("m", upload_id, parts)
-    assert server.keys("demo") == []
-    held.release()
-    done.wait_until_hit()
-    assert server.get("demo", "m") == b"x"
 
 
 @pytest.mark.parametrize(

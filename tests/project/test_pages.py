@@ -95,33 +95,6 @@ def test_commands(each: Page) -> None:
         assert [line for line in shell_lines.mistakes(known) if "nothing checks" not in line] == []
 
 
-@pytest.mark.parametrize(
-    ("line", "mistake"),
-    [
-        ("make bild", "no target bild"),
-        ("make push IMGE=a", "reads no IMGE"),
-        ("python3 worker/proces.py 0 1", "no file"),
-        ("python3 worker/process.py 0 1 --fan-on 2", "No such option"),
-        ("python3 worker/process.py 0", "Missing argument"),
-        ("docker run --rm image pipeline.py --levels x", "levels"),
-        ("docker run image python3 merge.py 1 --no-such", "No such option"),
-        ("docker build --tag a no-such-folder", "no Dockerfile"),
-        ("python tests/support/oss_server --prt 1", "no option --prt"),
-        ("python manifests/generate.py --files 2 --fan-inn 2 > x.yaml", "No such option"),
-        ("a=1 some-program | wc -l", "nothing checks"),
-        ("argo submit manifests/process-data.yaml", "no -n argo"),
-        ("if true", "syntax error"),
-        ("cd a && pytest -q b 2>&1 | tail -n 1  # to see it", None),
-        ("for n in 1 2; do python3 worker/merge.py 2 > a; done", None),
-        ("X=1 make image IMAGE=b", None),
-    ],
-)
-def test_each_mistake_is_found(line: str, mistake: str | None) -> None:
-    """The check of commands itself."""
-    wrong = shell_lines.mistakes(line)
-    assert (mistake in "\n".join(wrong)) if mistake else wrong == []
-
-
 # What is made from the code
 
 
