@@ -16,6 +16,7 @@ if not __package__:  # started by its path: Python has put this folder first ins
 from benchmarks import plots, report, runner
 from benchmarks.case import HERE, Family, Options, SkippedError
 from benchmarks.growth import growth
+from benchmarks.limits import limits
 from benchmarks.mounts import mount, reflink, s3fs
 from benchmarks.shapes import shapes
 from benchmarks.startup import startup
@@ -33,6 +34,7 @@ FAMILIES: dict[str, Family] = {
     "mount": mount,
     "s3fs": s3fs,
     "growth": growth,
+    "limits": limits,
 }
 IMAGE = "serverlessargo-registry.cn-hangzhou.cr.aliyuncs.com/argo-workflow-examples/python:3.11-amd"
 

@@ -16,7 +16,8 @@ LAUNCHER = (sys.executable, "-I", "-S", str(HERE / "launcher.py"))
 
 Arguments = Sequence[str | os.PathLike[str]]
 
-Quantity = Literal["seconds", "cpu", "memory", "requests", "up", "down", "made"]
+Quantity = Literal["seconds", "cpu", "memory", "requests", "up", "down", "made", "failed", "used", "refused"]
+"""The last two are shares: of a limit of requests a second, and of the answers."""
 
 
 class SkippedError(Exception):

@@ -18,8 +18,19 @@ _COLUMNS: dict[Quantity, str] = {
     "up": "kB up",
     "down": "kB down",
     "made": "KiB made",
+    "failed": "failed",
+    "used": "% used",
+    "refused": "% refused",
 }
-_UNITS: dict[Quantity, float] = {"cpu": 1e-3, "memory": MIB, "up": 1000, "down": 1000, "made": 1024}
+_UNITS: dict[Quantity, float] = {
+    "cpu": 1e-3,
+    "memory": MIB,
+    "up": 1000,
+    "down": 1000,
+    "made": 1024,
+    "used": 0.01,
+    "refused": 0.01,
+}
 
 
 def table(outcome: Outcome) -> list[str]:
@@ -55,7 +66,13 @@ def verdict_line(verdict: Verdict) -> str:
 
 def _absolute(quantity: Quantity, found: float) -> str:
     """A quantity that is shown as it is; empty for one that is shown as a ratio."""
-    return {"memory": f"{found / MIB:.1f} MiB", "requests": f"{found:,.0f} requests"}.get(quantity, "")
+    share = f"{100 * found:.1f} %"
+    shown = {
+        "memory": f"{found / MIB:.1f} MiB",
+        "requests": f"{found:,.0f} requests",
+        "failed": f"{found:.0f}",
+    }
+    return {**shown, "used": share, "refused": share}.get(quantity, "")
 
 
 def promise_row(target: Mapping[str, Any]) -> str:
