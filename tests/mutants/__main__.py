@@ -51,7 +51,7 @@ def copy(folder: Path) -> None:
             shutil.copy2(REPOSITORY / name, folder / name)
 
 
-def run(tree: Path, tests: list[str]) -> tuple[int, str]:
+def run(tree: Path, tests: list[str], *options: str, seconds: float | None = None) -> tuple[int, str]:
     """Run tests in a copy, to the first that fails; returns pytest's exit code and what it printed."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly"]
     variables = {
@@ -59,13 +59,13 @@ def run(tree: Path, tests: list[str]) -> tuple[int, str]:
     }
     try:
         done = subprocess.run(
-            [*command, *(f"tests/{test}" for test in tests)],
+            [*command, *options, *(f"tests/{test}" for test in tests)],
             cwd=tree,
             env=variables | {"PYTHONDONTWRITEBYTECODE": "1"},  # a .pyc knows a change by size and second only
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=SECONDS_MAX,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -80,7 +80,7 @@ def judge(tree: Path, mutant: Mutant) -> Verdict:
     before = path.read_text(encoding="utf-8")
     path.write_text(mutant.changed(before), encoding="utf-8")
     try:
-        code, printed = run(tree, list(mutant.tests))
+        code, printed = run(tree, list(mutant.tests), seconds=SECONDS_MAX)
     finally:
         path.write_text(before, encoding="utf-8")
     if code not in (0, 1):
@@ -105,7 +105,9 @@ def main() -> int:
             copy(Path(scratch) / str(number))
             trees.put(Path(scratch) / str(number))
         first = trees.get()
-        code, printed = run(first, sorted({test for mutant in chosen for test in mutant.tests}))
+        tests = sorted({test for mutant in chosen for test in mutant.tests})
+        side_by_side = ["-n", str(given.jobs), "--dist", "loadgroup"] if given.jobs > 1 else []
+        code, printed = run(first, tests, *side_by_side)
         trees.put(first)
         if code:
             print(printed[-3000:], "\nmutants: the tests fail before anything is broken", file=sys.stderr)
