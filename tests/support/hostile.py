@@ -84,7 +84,13 @@ class Sandbox:
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).write_bytes(data)
 
-    def call(self, script: str, arguments: list[str], variables: dict[str, str] | None = None) -> Ended:
+    def call(
+        self,
+        script: str,
+        arguments: list[str],
+        variables: dict[str, str] | None = None,
+        tidy: Callable[["Sandbox"], None] = lambda _: None,
+    ) -> Ended:
         """Call a script, and see that it ends as it may: with a code of the table, one line, and no harm."""
         ended = Warm.shared().run(script, arguments, self._env | (variables or {}), self.cwd)
         said = (script, arguments, variables, ended)
@@ -92,6 +98,7 @@ class Sandbox:
         assert "Traceback" not in ended.stderr, said
         errors = [line for line in ended.stderr.splitlines() if ": error: " in line or '"ERROR"' in line]
         assert len(errors) == bool(ended.code), said
+        tidy(self)
         self.see_that_all_is_as_before(said)
         return ended
 

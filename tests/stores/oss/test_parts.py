@@ -64,7 +64,16 @@ def check(sizes: list[int], copyable: list[bool], limit: int = PARTS_MAX) -> Joi
         assert piece.start == position[last] < piece.end, "every byte once, in order"
         position[last] = piece.end
     assert position == sizes
+    if len(join.parts) < limit // 2:  # else it may be cut into cells
+        check_traffic(join, sizes, copyable)
     return join
+
+
+def check_traffic(join: Join, sizes: list[int], copyable: list[bool]) -> None:
+    """What passes through the worker: all that the service does not copy, of each other source little."""
+    copied = [can and size >= PART_MIN for size, can in zip(sizes, copyable, strict=True)]
+    most = sum(2 * PART_MIN if is_copied else size for size, is_copied in zip(sizes, copied, strict=True))
+    assert sum(sizes) - parts.copied_size(join) <= most
 
 
 @given(st.lists(SOURCE, min_size=1, max_size=60), st.sampled_from([PARTS_MAX, PARTS_MAX, 7, 2]))
