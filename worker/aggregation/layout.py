@@ -95,9 +95,9 @@ class Layout(NamedTuple):
     def files(self, level: int, numbers: Sequence[int]) -> Sequence[str]:
         """Files of a level, in the order of `numbers`."""
         if (listed := self.listed(level)) is not None:
-            return Lazy(lambda index: listed[numbers[index]], len(numbers))
-        start, suffix = f"{self.folder(level)}/", self.suffix
-        return Lazy(lambda index: f"{start}{numbers[index]}{suffix}", len(numbers))
+            return Lazy(listed.__getitem__, numbers)
+        start, suffix = (part.replace("%", "%%") for part in (f"{self.folder(level)}/", self.suffix))
+        return Lazy(f"{start}%d{suffix}".__mod__, numbers)
 
     def result(self) -> str:
         """The result's default name."""

@@ -38,14 +38,14 @@ class Source(NamedTuple):
     """Whether the service copies ranges of it."""
 
 
-class Sources(Lazy[Source]):
+class Sources(Lazy[int, Source]):
     """The inputs of a join, in a few bytes each: there may be a hundred thousand.
 
     Of those whose size has not been found it is 0. Safe to use from several threads at once.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        super().__init__(self._source, len(keys))
+        super().__init__(self._source, range(len(keys)))
         self.keys = keys
         self.sizes = array("q", bytes(8 * len(keys)))
         self.copyable = bytearray(b"\1") * len(keys)

@@ -85,7 +85,7 @@ class OssStorage:
         """By the service, or by one PUT. Begun anew once if a source was replaced meanwhile."""
         del checksum  # it costs nothing here
         doing = f"joining {describe(sources)} into {self.path(target)}"
-        keys = Lazy(lambda number: self._key(sources[number]), len(sources))
+        keys = Lazy(self._key, sources)
         return undisturbed(doing, lambda: join(self._bucket, doing, keys, self._key(target), advance))
 
     def workplace(self, target: str, scratch: str | None) -> AbstractContextManager[str]:
