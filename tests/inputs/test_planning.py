@@ -317,6 +317,15 @@ def test_a_listing_is_one_look_on_a_mount(tmp_path: Path) -> None:
             assert requests.read_text().splitlines() == ["LIST"] * scans
 
 
+def test_a_hundred_thousand_names_are_listed(tmp_path: Path) -> None:
+    """All of them, 2 before 10, by one listing of a store that fsspec knows."""
+    names = [f"tiles/{number // 1000}/{number % 1000}.png" for number in range(100_000)]
+    with PLACES["memory"](tmp_path) as place:
+        for name in names:
+            place.put(name, b"x")
+        assert list(planned(place, Request("", glob="tiles/*/*.png")).inputs.names) == names
+
+
 def test_links_are_what_they_lead_to(tmp_path: Path) -> None:
     """A link to a file is one, a link to nowhere is missing; `**` does not go round in circles."""
     with local(tmp_path) as place:
