@@ -266,8 +266,10 @@ def test_a_message_says_how_a_run_ended(webhook: _Webhook) -> None:
     line = 'main: Error (exit code 3): joining l1/0.txt + "l1/1.txt" into \'; $(x) \\ é\nNo such file'
     failures = [{"displayName": "process-data(0:0)", "message": line, "phase": "Failed"}]
     assert not told(handler(status="Failed", failures=quoted(failures)), url)
-    said = [each["text"]["content"] for each in webhook.got]
+    assert not told(handler(status="Error", failures=quoted(failures * 1000)), url)
+    *said, long = [each["text"]["content"] for each in webhook.got]
     assert said == [f"notify-x: Succeeded {path}", f"notify-x: Failed\nprocess-data(0:0): {line}"]
+    assert long.count("process-data") == 20
 
 
 def test_a_webhook_that_does_not_answer_fails_no_run(webhook: _Webhook) -> None:

@@ -156,6 +156,9 @@ class _Parser:
                     raise ExpressionError(f"a name is missing after {operator!r} in {self._text!r}")
                 member = _Member if operator == "." else _member_if_any
                 node = member(node, lambda _, name=token.text: name)  # type: ignore[misc]
+            elif operator == "[" and self._take(":"):
+                node = _first(node, self._conditional())
+                self._need("]")
             elif operator == "[":
                 node = _Member(node, self._conditional())
                 self._need("]")
@@ -230,6 +233,17 @@ def _member_if_any(owner: _Node, key: _Node) -> _Node:
         return members.get(str(key(scope))) if isinstance(members, Mapping) else None
 
     return look_up
+
+
+def _first(items: _Node, count: _Node) -> _Node:
+    """`[:n]`, of a list that may be shorter."""
+
+    def cut(scope: Scope) -> Value:
+        if not isinstance(values := items(scope), list):
+            raise ExpressionError(f"{values!r} is no list")
+        return values[: _integer(count(scope))]
+
+    return cut
 
 
 def _if_any(node: _Node, scope: Scope) -> Value:
@@ -413,6 +427,7 @@ _FUNCTIONS: dict[str, Value] = {
     "asInt": _as_int,
     "asFloat": _as_float,
     "fromJSON": _from_json,
+    "toJSON": lambda value: json.dumps(value, indent=2),
     "string": _to_string,
     "len": _length,
     "sprig": _SPRIG,
