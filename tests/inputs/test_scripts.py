@@ -319,14 +319,6 @@ def test_a_check_that_refuses_every_input(run: Script, root: Path) -> None:
     assert "a result of nothing but gaps is none" in outcome.stderr
 
 
-def test_a_check_that_is_not_there(run: Script, root: Path) -> None:
-    """A program that cannot be started is 7, and no file is blamed."""
-    write(root, ["a.png"])
-    outcome = run("inputs.py", "--glob", "*.png", "--check", "no-such-program {input}", "--missing", "skip")
-    assert outcome.returncode == 7
-    assert list(snapshot(root)) == ["a.png"]
-
-
 def test_checks_run_side_by_side(run: Script, root: Path, tmp_path: Path) -> None:
     """Three at once: each waits until the others are there."""
     write(root, ["1", "2", "3"])

@@ -1,8 +1,6 @@
 """What GitHub and editors read: workflows, forms, hooks; they call what is here, and are pinned."""
 
-import configparser
 import re
-import tomllib
 from typing import Any
 
 import pytest
@@ -118,14 +116,6 @@ def test_the_forms_ask_for_what_helps() -> None:
         {"name", "description", "body"} <= form.keys() for name, form in forms.items() if name != "config.yml"
     )
     assert "--version" in (GITHUB / "pull_request_template.md").read_text()
-
-
-def test_editors_know_the_line() -> None:
-    """The same width as ruff's."""
-    config = configparser.ConfigParser(delimiters=("=",))
-    config.read_string("[top]\n" + (REPOSITORY / ".editorconfig").read_text(encoding="utf-8"))
-    ruff = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
-    assert config["*"]["max_line_length"] == str(ruff["line-length"])
 
 
 def test_dependabot_watches_all_that_is_pinned() -> None:

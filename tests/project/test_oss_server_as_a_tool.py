@@ -6,9 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from oss2.models import PartInfo
 
 import oss_server
 from oss_clients import connect, refused, send, signed
-from oss_server import Answer, Call, Delay, Fault, Hold, OssServer, WrongCrc
+from oss_server import Answer, Call, Fault, Hold, OssServer, WrongCrc
 from oss_server.body import Body, Extent, Pattern
 
 CRC64 = anycrc.Model("CRC64-XZ").calc
@@ -166,29 +164,6 @@ def test_directory_mode(tmp_path: Path) -> None:
         assert sizes() == []
         bucket.put_object("a", data)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_close_ends_everything() -> None:
-    """A server closes under held and delayed requests, and leaves no thread."""
-
-    def gone(call: Callable[[str], object]) -> None:
-        with pytest.raises(oss2.exceptions.OssError):
-            call("a")
-
-    before = set(threading.enumerate())
-    with OssServer() as server:
-        bucket = connect(server)
-        faults = [Fault("GetObject", Hold()), Fault("HeadObject", Delay(60))]
-        calls = [
-            threading.Thread(target=gone, args=(call,)) for call in (bucket.get_object, bucket.head_object)
-        ]
-        for fault, call in zip(faults, calls, strict=True):
-            server.faults.add(fault)
-            call.start()
-            fault.wait_until_hit()
-    for call in calls:
-        call.join(10)
-    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,6 +1,5 @@
 """How bytes move: by the kernel where it can, streamed where it cannot, and exact on every way."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -114,35 +113,6 @@ def test_another_file_system(denied: Deny, root: Path, options: list[str]) -> No
         far.unlink(missing_ok=True)
     assert (root / "l2/0.txt").read_bytes() == b"".join(contents)
     assert found["moved"] == ("streamed" if options else "kernel copy")
-
-
-def lies(path: Path) -> bool:
-    """Whether a file can be read, and claims another size than it has."""
-    with contextlib.suppress(OSError):
-        return path.stat().st_size != len(path.read_bytes())
-    return False
-
-
-CLAIMS = ["/proc/kallsyms", "/proc/filesystems", "/proc/version", "/sys/class/net/lo/address"]
-LIARS = [path for path in map(Path, CLAIMS) if lies(path)]
-
-
-@pytest.mark.parametrize("options", [[], ["--checksum"]], ids=["plain", "checksum"])
-@pytest.mark.parametrize("liar", LIARS, ids=str)
-def test_a_file_that_lies_about_its_size(denied: Deny, root: Path, liar: Path, options: list[str]) -> None:
-    """Files that claim 0 or 4096 bytes and hold others are read to their end, wherever they stand."""
-    large = Random(1).randbytes(MIB + 3)
-    write_level(root, 1, [b"first", b"", large, b"", b"last"])
-    for number in (1, 3):
-        (root / f"l1/{number}.txt").unlink()
-        (root / f"l1/{number}.txt").symlink_to(liar)
-    arguments = command("process.py", 0, 1, "--fan-in", 5, "--log-format", "json", *options)
-    truth = b""
-    while truth != (truth := liar.read_bytes()):  # a module that the kernel loads meanwhile adds symbols
-        found = summary(denied([], *arguments))
-    new = b"first" + truth + large + truth + b"last"
-    assert (root / "l2/0.txt").read_bytes() == new
-    assert found["bytes"] == len(new)
 
 
 @given(
