@@ -131,6 +131,7 @@ def _cases(
                 f"{count:,}",
                 options.script(script, *arguments(count), "--root", place(count)),
                 variables or {},
+                once=True,
             )
             for count in counts
         ]
@@ -138,7 +139,7 @@ def _cases(
             f"growth: {title}",
             commands,
             commands[0].name,
-            2 if options.quick else 3,
+            1,
             lambda: None,
             lambda: None,
             _targets(title, counts),

@@ -19,7 +19,7 @@ def limits(options: Options) -> Generator[Case]:
 
     def command(name: str, *more: str) -> Command:
         counts = (str(limit), str(processes), str(files), str(options.worker / "merge.py"))
-        return Command(name, rival("many_pods", str(figures), *counts, *more))
+        return Command(name, rival("many_pods", str(figures), *counts, *more), once=True)
 
     def read() -> dict[Quantity, float]:
         found: dict[Quantity, float] = json.loads(figures.read_text())
