@@ -71,7 +71,7 @@ def _holds_exactly(storage: Storage, layout: Layout, level: int, count: int) -> 
 
 
 def _see_that_it_is_current(storage: Storage, layout: Layout, level: int, below: Sequence[int]) -> None:
-    """Let a level that an earlier run left end the search: its first file is made of the first ones below it.
+    """Refuse a level that an earlier run left: its first file is older than those that it is made of.
 
     Raises:
         MissingInputError: a level below is newer by more than an hour; clocks of nodes differ by less.
@@ -97,7 +97,7 @@ def _utc(seconds: float) -> str:
 
 
 def see_that_no_more_are_there(storage: Storage, layout: Layout, level: int, count: int) -> None:
-    """Let a count that is lower than what level 1 holds end before it shortens the result: one look-up.
+    """Refuse a count lower than what level 1 holds, which would leave files out. Costs one look-up.
 
     Raises:
         MissingInputError: file `count` is there.
@@ -112,7 +112,7 @@ def see_that_no_more_are_there(storage: Storage, layout: Layout, level: int, cou
 
 
 def see_that_the_list_is_whole(layout: Layout, count: int) -> None:
-    """Let a list of inputs that was cut short, or a count of another one, end before anything is read.
+    """Refuse a list of inputs that was cut short, or the count of another list, before anything is read.
 
     Raises:
         MissingInputError: the list holds another number of inputs.
@@ -135,7 +135,7 @@ def too_few(storage: Storage, layout: Layout, count: int, held: set[int]) -> Mis
 
 
 def see_that_all_are_there(storage: Storage, layout: Layout, level: int, wanted: range) -> None:
-    """Let a mistyped count end before a name is made for each file of it."""
+    """Refuse a mistyped count before a name is made for each of its files."""
     count = wanted.stop - wanted.start  # len() takes no number of a hundred digits
     if count <= MANY or layout.listed(level) is not None:
         return

@@ -180,7 +180,7 @@ def _side_by_side(step: Callable[[str], object], names: Sequence[str], parallel:
 
 
 def _see_that_it_is_no_input(storage: Storage, inputs: Sequence[str], output: str) -> None:
-    """Let a result that would replace one of its inputs end, here and in each run after it."""
+    """Refuse a result that would replace one of its inputs: each later run would read it as that."""
     if output in inputs or storage.path(output) in inputs:
         raise WrongUsageError(
             f"joining the list's inputs into {storage.path(output)}",

@@ -1,4 +1,4 @@
-"""That a signal has asked this process to end: what every wait looks at, and what was not cleaned up in time.
+"""Whether a signal has asked this process to end, which every wait asks; and what was not removed in time.
 
 A plain number and a set, since a signal's handler may take no lock.
 """

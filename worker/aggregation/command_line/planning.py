@@ -73,7 +73,7 @@ class Wanted(NamedTuple):
         )
 
     def see_that_none_is_given(self, name: str | None) -> None:
-        """Let nothing that says what the inputs are stand beside --prepare, which makes them.
+        """Refuse options that say what the inputs are beside --prepare, which makes them.
 
         Raises:
             WrongUsageError: there is something.
@@ -82,7 +82,7 @@ class Wanted(NamedTuple):
             raise WrongUsageError("--prepare", "the inputs are there", "leave it out, or what says of them")
 
     def see_that_it_is_used(self) -> None:
-        """Let options that need a list to be made not go unheard.
+        """Refuse options of a list where none is to be made.
 
         Raises:
             WrongUsageError: one is given, and nothing says what the inputs are.

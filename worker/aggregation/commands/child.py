@@ -48,7 +48,7 @@ class Task(NamedTuple):
     label: str
     """What its messages are labelled with; empty where no other command runs at the time."""
     is_quiet: bool = False
-    """Whether what it prints on standard output, where that is not asked for, is nobody's to read."""
+    """Whether what it prints on standard output is thrown away, where that is not the target."""
 
 
 class BadEndError(CommandFailedError):

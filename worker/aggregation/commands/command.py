@@ -199,7 +199,7 @@ def _see_what_it_made(doing: str, command: Command, output: str) -> None:
 
 
 def _see_that_the_volume_is_there(doing: str, paths: Sequence[str]) -> None:
-    """Let a mount that went away under the command count as that, and not as the command's failure."""
+    """Where the mount went away under the command, raise its error: the command is not to blame."""
     gone = 0
     for path in paths:
         try:

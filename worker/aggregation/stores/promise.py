@@ -118,7 +118,7 @@ class Storage(Protocol):
         ...
 
     def foresee(self, names: Sequence[str], held: int) -> None:
-        """Hear that files of one folder, which holds `held`, are about to be read, all of them.
+        """Hear that these files, of a folder that holds `held` files, are about to be read.
 
         For stores that then know them sooner; others do nothing. Raises nothing.
         """

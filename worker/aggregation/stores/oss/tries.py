@@ -41,7 +41,7 @@ class Tries:
         self._refused = False
 
     def deadline(self) -> float:
-        """When the last try may begin; after a signal, for what cleans up, seconds from the first look."""
+        """Until when a try may begin; after a signal, for what cleans up, seconds from the first call on."""
         if self._cleaning and self._stopping is None and stopping.seconds_left() is not None:
             self._stopping = time.monotonic() + _STOPPING_SECONDS
         return min(self._began + self.seconds, self._stopping or float("inf"))
