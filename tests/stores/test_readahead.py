@@ -2,10 +2,11 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from aggregation.stores.readahead import read_ahead
+from aggregation.stores.readahead import read_ahead, side_by_side
 
 
 @pytest.mark.parametrize("taken", [0, 1, 5, 20])
@@ -52,3 +53,21 @@ def test_a_failure_discards_the_rest() -> None:
     while sorted(discarded) != [2, 3] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert sorted(discarded) == [2, 3]
+
+
+def test_side_by_side() -> None:
+    """Each piece is worked on once; the first failure ends the work and is raised."""
+    begun: list[int] = []
+
+    def work(piece: int) -> None:
+        begun.append(piece)
+        time.sleep(0.001)
+        if piece == 2000:
+            raise ValueError(piece)
+
+    with ThreadPoolExecutor(4) as pool:
+        side_by_side(work, range(1000), 4, pool)
+        assert sorted(begun) == list(range(1000))
+        with pytest.raises(ValueError, match="2000"):
+            side_by_side(work, range(1990, 20_000), 4, pool)
+    assert len(begun) < 10_000

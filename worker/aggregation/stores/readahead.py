@@ -65,8 +65,9 @@ def side_by_side(
                 return
             work(*piece)
 
-    running = [pool.submit(run) for _ in range(parallel)]
+    running: list[Future[None]] = []
     try:
+        running.extend(pool.submit(run) for _ in range(parallel))
         for future in wait(running, return_when=FIRST_EXCEPTION).done:
             future.result()
     finally:
