@@ -1,7 +1,7 @@
 """HTTP as answers bring it: each way to end a body, over real connections; which of them are used again."""
 
+import re
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -10,55 +10,36 @@ import urllib3
 from urllib3.exceptions import HTTPError, InvalidHeader, ProtocolError
 
 from aggregation.stores.oss.connection import Answer, make_lean
+from raw_server import RawServer
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
-class Scripted:
+class Scripted(RawServer):
     """A server that answers each request of a connection by the next of the given bytes, then closes it."""
 
     def __init__(self, answers: list[bytes]) -> None:
-        self.connections = 0
         self.requests: list[bytes] = []
-        self._answers = answers
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            connection.settimeout(10)
-            with connection, suppress(OSError):
-                self._answer(connection)
+        self._scripted = answers
+        super().__init__()
 
     def _answer(self, connection: socket.socket) -> None:
-        while self._answers:
-            request = b""
-            while b"\r\n\r\n" not in request:
-                if not (piece := connection.recv(65536)):
-                    return
-                request += piece
-            head, _, body = request.partition(b"\r\n\r\n")
-            length = next(
-                (int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length")), 0
-            )
-            while len(body) < length:
-                body += connection.recv(65536)
-            self.requests.append(head + b"\r\n\r\n" + body)
-            for byte in (answer := self._answers.pop(0))[:40]:  # in pieces, as a network may cut it
-                connection.sendall(bytes([byte]))
-            connection.sendall(answer[40:])
+        connection.settimeout(10)
+        with connection, suppress(OSError):
+            while self._scripted:
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    if not (piece := connection.recv(65536)):
+                        return
+                    request += piece
+                head, _, body = request.partition(b"\r\n\r\n")
+                length = re.search(rb"Content-Length: (\d+)", head)
+                while len(body) < int(length[1] if length else 0):
+                    body += connection.recv(65536)
+                self.requests.append(head + b"\r\n\r\n" + body)
+                for byte in (answer := self._scripted.pop(0))[:40]:  # in pieces, as a network may cut it
+                    connection.sendall(bytes([byte]))
+                connection.sendall(answer[40:])
 
 
 Ask = Callable[..., Answer]
