@@ -105,7 +105,7 @@ def test_a_mounts_refusal_names_its_key(writing: bool) -> None:
 
 def test_memory_that_runs_out() -> None:
     """Python's own error for it is code 6 and a line, and no bug."""
-    limited = ["sh", "-c", 'ulimit -v 150000 && exec "$@"', "sh"]
+    limited = ["sh", "-c", 'ulimit -v 300000 && exec "$@"', "sh"]
     outcome = subprocess.run(
         [*limited, *command("prepare.py", 9_999_999, "--root", "/nowhere")],
         env=environment(),
