@@ -217,7 +217,7 @@ def generate(**given: Any) -> None:
     plan = options.plan()
     documents = build(plan, options)
     if options.dry_run:
-        console.print(show(plan, options.outlook()))
+        console.print(show(plan, options.outlook(options.at_a_time(plan))))
         return
     for warning in plan.warnings():
         click.echo(f"generate.py: warning: {warning}", err=True)

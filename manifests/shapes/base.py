@@ -7,11 +7,14 @@ from typing import Any, TypeVar
 from hera.workflows import Workflow
 from hera.workflows.models import Arguments, EnvVar, Parameter, ResourceRequirements, Template
 
+from aggregation.shape import Service
+
 from . import inputs
 from .options import BASES, Options
 from .plan import Level, Plan
 
 FOLDER = Path(__file__).resolve().parent.parent
+_SHARE = "AGGREGATION_REQUESTS_PER_SECOND"
 _DESCRIPTION = "workflows.argoproj.io/description"
 
 Document = TypeVar("Document", bound=Workflow)
@@ -45,6 +48,7 @@ class Worker:
         self.process = templates["process-data"]
         self.merge = templates["merge-data"]
         self._plan = plan
+        self._at_a_time = options.at_a_time(plan)
         self._resources = options.resources(plan)
         self._levels_differ = any(level.number in self._resources for level in plan.levels)
         self._adapt_process()
@@ -77,7 +81,10 @@ class Worker:
         if container is None or inputs is None:
             raise TypeError("process-data is no container with inputs")
         fan_in = EnvVar(name="AGGREGATION_FAN_IN", value=str(self._plan.fan_in))
-        container.env = [*(container.env or []), fan_in]
+        own = [each for each in container.env or [] if each.name != _SHARE]
+        if len(own) < len(container.env or []):  # on OSS
+            own.append(EnvVar(name=_SHARE, value=f"{Service().limit / self._at_a_time:.3g}"))
+        container.env = [*own, fan_in]
         if self._levels_differ:
             inputs.parameters = [*(inputs.parameters or []), Parameter(name="resources")]
             # A container's own resources can't be a tag: they must be quantities when the manifest is read.

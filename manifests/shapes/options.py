@@ -51,9 +51,12 @@ class Options:
     submit: bool
     server: str | None
 
-    def outlook(self) -> Outlook:
+    def at_a_time(self, plan: Plan) -> int:
+        """How many pods run at a time, in all workflows."""
+        return (self.parallelism or PARALLELISM) * (self.children if plan.is_split else 1)
+
+    def outlook(self, at_a_time: int = PARALLELISM) -> Outlook:
         """What is known before the run."""
-        at_a_time = self.parallelism or PARALLELISM
         return self.foreseen.outlook(None, on_oss=self.store == "oss", at_a_time=at_a_time)
 
     def plan(self) -> Plan:

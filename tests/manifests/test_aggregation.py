@@ -59,6 +59,20 @@ def test_every_level_has_the_groups_of_the_trees_arithmetic(fan_in: int, width: 
         assert skipped == ["plan-inputs"] + ["merge-data"] * (len(plan) - 1) + ["reduce"]
 
 
+@pytest.mark.parametrize("name", ["aggregation-oss.yaml", "process-data-oss.yaml"])
+def test_pods_share_what_a_bucket_takes(name: str) -> None:
+    """Each level's pods that run at a time send 2,000 requests a second together; the merge may alone."""
+    given = shape(200, 2, 8) if name == "aggregation-oss.yaml" else {"numbers": "100"}
+    *levels, merge = (stage for stage in submit(name, {**REQUIRED, **given}) if stage.pods)
+    at_a_time = RUNNABLE[name]["spec"]["parallelism"]
+    key = "AGGREGATION_REQUESTS_PER_SECOND"
+    for level in levels:
+        (share,) = {float(dict(pod.environment)[key]) for pod in level.pods}
+        assert share * min(at_a_time, len(level.pods)) <= 2000
+        assert share * at_a_time >= 1900
+    assert key not in dict(merge.pods[0].environment)
+
+
 @pytest.mark.parametrize("fan_in", [2, 3, 4, 16])
 def test_shapes_make_the_concatenation(tmp_path: Path, fan_in: int) -> None:
     """The commands, executed, join every file once and in order, empty ones too, at each border of a shape.

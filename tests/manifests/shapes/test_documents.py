@@ -98,7 +98,7 @@ def test_nothing_of_the_base_is_lost(store: tuple[str, ...]) -> None:
     kept = base["spec"].keys() - {"arguments", "templates", "parallelism", "activeDeadlineSeconds"}
     pods = {each["name"]: each for each in base["spec"]["templates"]}
     *_, whole = documents("--files", 40, *store)
-    children, parent = documents("--files", 5000, *store)
+    children, parent = documents("--files", 5000, "--children", 1, *store)
     for document in (whole, children, parent):
         spec = document["spec"]
         assert {key: spec.get(key) for key in kept} == {key: base["spec"][key] for key in kept}
@@ -110,6 +110,21 @@ def test_nothing_of_the_base_is_lost(store: tuple[str, ...]) -> None:
                 assert template["retryStrategy"] == pods[template["name"]]["retryStrategy"]
     assert whole["spec"]["parallelism"] == base["spec"]["parallelism"] == children["spec"]["parallelism"]
     assert whole["spec"]["activeDeadlineSeconds"] == base["spec"]["activeDeadlineSeconds"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "share"),
+    [(("--files", 40), 125), (("--files", 40, "--parallelism", 8), 250), (("--files", 5000), 31.2)],
+)
+def test_pods_share_what_a_bucket_takes(arguments: tuple[object, ...], share: float) -> None:
+    """2,000 requests a second by the pods at a time, of all children; the merge, alone, may send all."""
+    found = {}
+    for document in documents(*arguments, *BUCKET):
+        for template in document["spec"]["templates"]:
+            env = {each["name"]: each.get("value") for each in template.get("container", {}).get("env", [])}
+            found[template["name"]] = env.get("AGGREGATION_REQUESTS_PER_SECOND")
+    assert float(found["process-data"] or 0) == share
+    assert found["merge-data"] is None
 
 
 def test_small_shapes_make_the_concatenation(tmp_path: Path) -> None:
