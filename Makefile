@@ -65,8 +65,8 @@ expand: $(VENV)/dev ## Show the commands of a workflow's pods, without a cluster
 bench: $(VENV)/bench ## Measure the worker beside its rivals (BENCH="--quick", or some of its cases: BENCH="shapes")
 	@$(BIN)/python tests/benchmarks $(BENCH)
 
-fuzz: $(VENV)/dev ## Try texts, files, answers and orders of steps that nobody thought of, for ten minutes (FUZZ=15, times as many as in CI)
-	FUZZ=$(or $(FUZZ),15) $(BIN)/pytest -q -n auto tests/fuzz
+fuzz: $(VENV)/dev ## Try texts, files, answers and orders of steps that nobody thought of, for ten minutes (FUZZ=30, times as many as in CI)
+	FUZZ=$(or $(FUZZ),30) $(BIN)/pytest -q -n auto tests/fuzz
 
 mutants: $(VENV)/dev ## Break the worker line by line, and see that a test fails for each (MUTANTS="oss", or other words of their names)
 	@$(BIN)/python tests/mutants $(MUTANTS)

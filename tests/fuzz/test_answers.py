@@ -162,7 +162,7 @@ def asked(settings: Settings, ask: Callable[[Storage], object]) -> None:
         storage.close()
 
 
-@tried(300)
+@tried(200)
 @given(data=st.data(), name=st.sampled_from(sorted(OPERATIONS)))
 def test_any_answer_of_oss(servers: tuple[RawServer, RawServer], data: st.DataObject, name: str) -> None:
     """What a store is asked for, answered by anything."""
@@ -178,7 +178,7 @@ KEYS = dict.fromkeys(("AccessKeyId", "AccessKeySecret", "SecurityToken"), "x")
 KEYS["Expiration"] = "2099-01-01T00:00:00Z"
 
 
-@tried(100)
+@tried(60)
 @given(data=st.data(), sts=st.booleans())
 def test_any_answer_of_a_role(servers: tuple[RawServer, RawServer], data: st.DataObject, sts: bool) -> None:
     """What STS or the metadata service is asked for, answered by anything."""

@@ -53,7 +53,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     return Sandbox(Path(tmp_path_factory.mktemp("sandbox")))
 
 
-@tried(60)
+@tried(25)
 @given(journal=documents(JOURNAL), notes=documents(NOTES), mark=st.none() | documents({"form": FORM}))
 def test_any_journal(sandbox: Sandbox, journal: bytes, notes: bytes, mark: bytes | None) -> None:
     """Whatever an interrupted run is said to have been, a result is made of all inputs."""
@@ -66,7 +66,7 @@ def test_any_journal(sandbox: Sandbox, journal: bytes, notes: bytes, mark: bytes
         assert (sandbox.root / "result.txt").read_bytes() == WHOLE
 
 
-@tried(120)
+@tried(70)
 @given(
     given=lists(),
     account=documents(ACCOUNT),

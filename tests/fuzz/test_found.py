@@ -93,6 +93,16 @@ def test_heads_without_end(oss: tuple[Storage, RawServer]) -> None:
     assert caught.value.exit_code == 75
 
 
+@pytest.mark.parametrize("head", [b"\n\n", b"\r\n\r\n"])
+def test_an_empty_head(oss: tuple[Storage, RawServer], head: bytes) -> None:
+    """An answer that begins with empty lines is none."""
+    storage, server = oss
+    server.answers = {"HEAD": head + GOOD["HEAD"]}
+    with pytest.raises(AggregationError) as caught:
+        storage.find("x")
+    assert caught.value.exit_code == 75
+
+
 def test_a_page_without_end(oss: tuple[Storage, RawServer]) -> None:
     """An error's body is read as far as it is of use, and the connection given up."""
     storage, server = oss

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from aggregation import tree
@@ -426,7 +427,9 @@ def test_any_order(kind: str, examples: int, count: int, tmp_path: Path) -> None
 
 def test_without_a_run_of_its_own(tmp_path: Path) -> None:
     """The same without --run has an order that ends in a wrong result: the model would notice."""
-    with directory(tmp_path) as make, pytest.raises(WrongResultError):
+    # Kills and pods side by side do not come out alike twice, which Hypothesis says in an error of its own.
+    with directory(tmp_path) as make, pytest.raises((WrongResultError, FlakyFailure)) as caught:
         run_state_machine_as_test(
             machine(make, tmp_path, named=False), settings=steps(100, 30, phases=[Phase.generate])
         )
+    assert WrongResultError.__name__ in repr(caught.value)

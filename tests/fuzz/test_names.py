@@ -52,7 +52,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     return Sandbox(Path(tmp_path_factory.mktemp("sandbox")))
 
 
-@tried(150)
+@tried(80)
 @given(
     call=st.sampled_from(CALLS),
     names=st.lists(st.tuples(FOLDERS, NAMES), max_size=5),
@@ -127,7 +127,7 @@ ELSEWHERE = dict.fromkeys(
 KEYS = {"OSS_ACCESS_KEY_ID": "id", "OSS_ACCESS_KEY_SECRET": "secret"}
 
 
-@tried(120)
+@tried(60)
 @given(
     call=st.sampled_from([call for call in CALLS if "=" not in call]),
     root=ROOTS,

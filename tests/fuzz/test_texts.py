@@ -86,7 +86,7 @@ VALUES: dict[str | None, st.SearchStrategy[str]] = {
 }
 
 
-@tried(500)
+@tried(300)
 @given(call=calls())
 def test_any_arguments(call: tuple[str, list[str], dict[str, str]], sandbox: Sandbox) -> None:
     """What a script is called with."""

@@ -137,7 +137,7 @@ class Answer:
             if not piece:
                 raise RemoteDisconnected("Remote end closed connection without response")
             self._ahead += piece
-        first, *lines = self._ahead[: end.start()].splitlines()
+        first, *lines = self._ahead[: end.start()].splitlines() or [b""]
         self._ahead = self._ahead[end.end() :]
         match = _STATUS_LINE.fullmatch(first)
         if match is None:
