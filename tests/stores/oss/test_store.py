@@ -434,6 +434,14 @@ def test_letters_are_made_side_by_side(oss: Oss, operation: str, found: bytes) -
     assert oss.place.names() == {LAYOUT.file(1, number) for number in range(50)}
 
 
+def test_a_copy_may_take_long(oss: Oss) -> None:
+    """The service answers when it has copied: as long as that may be on its way, nothing is sent again."""
+    for number in range(2):
+        oss.server.put_pattern("demo", f"a/root/l1/{number}.txt", 400 * MIB)
+    oss.server.faults.add(Fault("UploadPartCopy", Delay(10.5), times=2))
+    assert oss.join().written.requests == 6
+
+
 def test_combined_checksums() -> None:
     """CRC64s of pieces give the whole's; one unknown piece makes it unknown, an empty one does not."""
     pieces = [b"1234", b"", b"56789"]

@@ -17,6 +17,9 @@ from aggregation.stores.checksum import Data
 _RECEIVED = 256 * 1024
 """Bytes asked for of the socket at a time."""
 
+_RECEIVED_FIRST = 16 * 1024
+"""The same for the head, with which a small body comes: the C library maps memory for more, each time."""
+
 _SENT_TOGETHER = 64 * 1024
 """Bytes of a body that leave with its head: two small packets may wait for each other's receipt."""
 
@@ -131,7 +134,7 @@ class Answer:
         while (end := _HEAD_END.search(self._ahead)) is None:
             if len(self._ahead) > _HEAD_MAX:
                 raise LineTooLong("header")
-            piece = self._sock.recv(_RECEIVED)
+            piece = self._sock.recv(_RECEIVED_FIRST)
             if not piece and self._ahead:
                 raise IncompleteRead(len(self._ahead), 1)
             if not piece:
@@ -219,9 +222,7 @@ class _Lean:
             OSError: the connection cannot be made, or has ended.
         """
         if self.sock is None:
-            self.connect()
-        else:
-            self.sock.settimeout(self.timeout)
+            self.connect()  # else it has the timeout of its last answer
         self._method = method
         fields = dict(headers)
         if body is not None or method in ("PUT", "POST"):
@@ -240,7 +241,8 @@ class _Lean:
 
     def getresponse(self) -> Answer:
         """The head of the answer."""
-        self.sock.settimeout(self.timeout)
+        if self.sock.gettimeout() != self.timeout:
+            self.sock.settimeout(self.timeout)  # a call of the system, even where nothing changes
         return Answer(self.sock, self._method)
 
 

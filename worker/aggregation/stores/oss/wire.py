@@ -133,7 +133,9 @@ class Wire:
                 },
                 redirect=False,
                 retries=False,
-                timeout=urllib3.Timeout(min(CONNECT_SECONDS, PATIENCE.seconds), PATIENCE.seconds),
+                timeout=urllib3.Timeout(
+                    connect=min(CONNECT_SECONDS, PATIENCE.seconds), read=PATIENCE.seconds
+                ),
                 preload_content=False,
                 decode_content=False,
             )
