@@ -118,7 +118,7 @@ def test_the_last_level_is_found_beside_a_list(run: Script, root: Path) -> None:
         (["--glob", "*", "--check", "'true {input}"], "quoting"),
         (["--glob", "*", "--from", "../x"], "'..'"),
         (["--glob", "*", "--from", "oss://other/x"], "root's own store"),
-        (["--glob", "*", "--inputs", "a/"], "names no file"),
+        (["--glob", "*", "--inputs", "a/"], "not a name under the root"),
     ],
 )
 def test_wrong_usage_reads_nothing(run: Script, root: Path, arguments: list[str], said: str) -> None:
