@@ -16,7 +16,7 @@ from aggregation.stores.oss.roles import assume_role
 from aggregation.stores.promise import Settings, Storage
 from hostile import Sandbox
 from places import variables
-from raw_server import GOOD, RawServer, answer
+from raw_server import ENDLESS, GOOD, RawServer, answer
 
 DEEP = b"[" * 100_000
 LETTERS = {"l1/0.txt": b"A", "l1/1.txt": b"B"}
@@ -55,12 +55,14 @@ def test_a_document_in_an_unknown_encoding(
     assert caught.value.exit_code == code
 
 
-@pytest.mark.parametrize("status", ["412 Precondition Failed", "404 Not Found"])
-def test_an_answer_to_a_condition_that_was_not_set(oss: tuple[Storage, RawServer], status: str) -> None:
+@pytest.mark.parametrize(("status", "code"), [("412 Precondition Failed", ""), ("404 No", "NoSuchUpload")])
+def test_an_answer_to_a_condition_that_was_not_set(
+    oss: tuple[Storage, RawServer], status: str, code: str
+) -> None:
     """A gateway's 412, or an upload that is said to be gone, where no condition and no upload was named."""
     storage, server = oss
-    gone = answer({}, b"<Error><Code>NoSuchUpload</Code></Error>", status)
-    server.answers = dict.fromkeys(("GET", "PUT", "listing", "DELETE", "delete"), gone)
+    said = answer({}, f"<Error><Code>{code}</Code></Error>".encode(), status)
+    server.answers = dict.fromkeys(("GET", "PUT", "listing", "DELETE", "delete"), said)
     for ask in (
         lambda: storage.read("x", 1),
         lambda: storage.write("x", b"x"),
@@ -111,6 +113,7 @@ def test_a_page_without_end(oss: tuple[Storage, RawServer]) -> None:
     with pytest.raises(AggregationError) as caught:
         storage.read("x", 1)
     assert caught.value.exit_code == 5
+    assert server.sent < ENDLESS
 
 
 def test_a_role_s_answer_that_is_nested_too_deep() -> None:

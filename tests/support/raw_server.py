@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import suppress
 
+ENDLESS = 128 * 1024**2
 DATE = "Fri, 27 Nov 2026 10:00:00 GMT"
 
 
@@ -14,7 +15,9 @@ class RawServer:
     def __init__(self) -> None:
         self.answers: dict[str, bytes | list[bytes]] = {}
         self.endless = False
-        """Whether an answer goes on for as long as somebody takes it."""
+        """Whether an answer goes on for as long as somebody takes it, but for `ENDLESS` bytes."""
+        self.sent = 0
+        """Bytes beyond the answers."""
         self.connections = 0
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._socket.getsockname()[1]
@@ -52,8 +55,9 @@ class RawServer:
                 answers.append(answers.pop(0))
                 answers = answers[-1]
             connection.sendall(answers)
-            while self.endless:
-                connection.sendall(b"x" * 10_000)
+            while self.endless and self.sent < ENDLESS:
+                connection.sendall(b"x" * 65_536)
+                self.sent += 65_536
 
 
 def operation(head: str) -> str:
