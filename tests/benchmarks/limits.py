@@ -42,5 +42,4 @@ def limits(options: Options) -> Generator[Case]:
             Target(f"{what}: under 1 % refused", _TOLD, at_most=0.01, quantity="refused"),
         ],
         Gauge(lambda: figures.unlink(missing_ok=True), read),
-        drawn=False,
     )
