@@ -65,6 +65,7 @@ def _room(size: float | None, service: Service | None) -> _Room:
     from .stores.oss import forecast, parts  # noqa: PLC0415 - with it comes oss2, for a root on OSS only
 
     bytes_each = round(_UNKNOWN_SIZE if size is None else size)
+    ceiling = parts.PARTS_MAX if bytes_each >= parts.PART_MIN else room.files  # then each is a part at least
 
     def is_one_upload(count: int) -> bool:
         """Whether no object in between is needed."""
@@ -78,7 +79,7 @@ def _room(size: float | None, service: Service | None) -> _Room:
         (is_one_upload, f"{parts.PARTS_MAX:,} parts of an object"),
         (is_quick, f"{_SECONDS / 60:.0f} minutes"),
     ):
-        if (most := _most(holds, room.files)) < room.files:
+        if (most := _most(holds, min(ceiling, room.files))) < room.files:
             room = _Room(most, limit)
     return room
 
