@@ -224,7 +224,8 @@ class Whole(RuleBasedStateMachine):
         job = self._one(pick, lambda job: not job.pending())
         if job is None:
             return
-        shape, named, clean = job.shape, pick % 2 == 0, pick % 3 == 0
+        # Of a run that was cleaned late pods may have made a level anew that holds less: its level is named.
+        shape, named, clean = job.shape, pick % 2 == 0 or job.cleaned, pick % 3 == 0
         arguments = ["merge.py", str(shape.widths()[-1])]
         arguments += [f"--level={shape.levels + 1}"] if named or not self._named else []
         arguments += ["--clean"] if clean and self._named else []
