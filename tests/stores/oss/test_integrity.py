@@ -213,7 +213,7 @@ def test_few_uploaded_parts_are_in_memory(oss: tuple[Place, OssServer]) -> None:
     first, second = os.urandom(20 * MIB), os.urandom(20 * MIB)
     server.put("demo", "a/root/l1/0.txt", first, kind="Appendable")
     server.put("demo", "a/root/l1/1.txt", second, kind="Appendable")
-    server.faults.add(Fault("UploadPart", Delay(0.2)))
+    server.faults.add(Fault("UploadPart", Delay(1)))
     steps.process(place.storage, LAYOUT, 0, 1, fan_in=2)
     assert place.get("l2/0.txt") == first + second
     assert server.counters.operations["UploadPart"].requests == 10
