@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import oss2
@@ -207,14 +208,15 @@ def test_an_upload_of_another_key_is_no_stray(oss: tuple[Place, OssServer]) -> N
 
 
 def test_few_uploaded_parts_are_in_memory(oss: tuple[Place, OssServer]) -> None:
-    """However many requests may run at a time: a part that passes through the worker is 4 MiB."""
+    """However many requests and joins may run at a time: a part that passes through the worker is 4 MiB."""
     place, server = oss
     server.settings.copy_appendable = False
-    first, second = os.urandom(20 * MIB), os.urandom(20 * MIB)
-    server.put("demo", "a/root/l1/0.txt", first, kind="Appendable")
-    server.put("demo", "a/root/l1/1.txt", second, kind="Appendable")
-    server.faults.add(Fault("UploadPart", Delay(1)))
-    steps.process(place.storage, LAYOUT, 0, 1, fan_in=2)
-    assert place.get("l2/0.txt") == first + second
+    halves = [os.urandom(10 * MIB), os.urandom(10 * MIB)]
+    for number in range(4):
+        server.put("demo", f"a/root/l1/{number}.txt", halves[number % 2], kind="Appendable")
+    server.faults.add(Fault("UploadPart", Delay(0.5)))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda number: steps.process(place.storage, LAYOUT, number, 1, fan_in=2), range(2)))
+    assert [place.get(f"l2/{number}.txt") for number in range(2)] == [b"".join(halves)] * 2
     assert server.counters.operations["UploadPart"].requests == 10
     assert 2 <= server.counters.operations["UploadPart"].max_concurrent <= 4
