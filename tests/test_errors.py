@@ -2,6 +2,7 @@
 
 import errno
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -103,11 +104,11 @@ def test_a_mounts_refusal_names_its_key(writing: bool) -> None:
         assert "key" not in str(near)
 
 
-def test_memory_that_runs_out() -> None:
+def test_memory_that_runs_out(tmp_path: Path) -> None:
     """Python's own error for it is code 6 and a line, and no bug."""
     limited = ["sh", "-c", 'ulimit -v 300000 && exec "$@"', "sh"]
     outcome = subprocess.run(
-        [*limited, *command("prepare.py", 9_999_999, "--root", "/nowhere")],
+        [*limited, *command("prepare.py", 9_999_999, "--root", tmp_path)],
         env=environment(),
         capture_output=True,
         text=True,

@@ -203,7 +203,7 @@ def test_a_terminal_that_goes_ends_the_run(root: Path, tmp_path: Path) -> None:
     for ignored in (False, True):
         pid.unlink(missing_ok=True)
         worker = subprocess.Popen(
-            ["nohup", *line] if ignored else line,
+            [*(["nohup"] if ignored else ["env", "--default-signal=HUP"]), *line],
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
