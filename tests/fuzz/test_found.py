@@ -183,6 +183,9 @@ def test_no_number_of_seconds(sandbox: Sandbox, seconds: str) -> None:
     sandbox.fill(LETTERS)
     assert sandbox.call("process.py", ["0", "1", f"--timeout={seconds}"]).code == 2
     assert sandbox.call("process.py", ["0", "1"], {"AGGREGATION_TIMEOUT": seconds}).code == 2
+    assert sandbox.call("process.py", ["0", "1", f"--requests-per-second={seconds}"]).code == 2
+    for option in ("latency", "bandwidth", "bucket-limit"):
+        assert sandbox.call("pipeline.py", ["--dry-run", f"--{option}={seconds}"]).code == 2
 
 
 def test_a_time_beyond_the_calendar(tmp_path: Path) -> None:

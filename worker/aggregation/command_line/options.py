@@ -15,7 +15,7 @@ from aggregation.stores.promise import Settings
 
 from .console import TERMINATION_LOG, console
 from .job import Job
-from .parameters import COMMAND, COUNT, FAN_IN, LIST, OUTPUT, ROOT, RUN, SECONDS, SUFFIX
+from .parameters import COMMAND, COUNT, FAN_IN, LIST, OUTPUT, POSITIVE, ROOT, RUN, SECONDS, SUFFIX
 
 PARALLEL_MAX = 1024
 """Requests at a time: threads and connections for more would not fit into a pod."""
@@ -159,7 +159,7 @@ _COMMON = (
     ),
     option(
         "--requests-per-second",
-        type=click.FloatRange(min=0, min_open=True),
+        type=POSITIVE,
         metavar="RATE",
         show_default="as many as OSS takes",
         help="Send OSS at most so many requests in a second: the bucket's limit divided by the pods at work.",

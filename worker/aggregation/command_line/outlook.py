@@ -12,7 +12,7 @@ from aggregation.choice import Choice, choose
 from aggregation.errors import WrongUsageError
 from aggregation.shape import Service
 
-from .parameters import NUMBER
+from .parameters import NUMBER, POSITIVE, SECONDS
 
 AUTO = "auto"
 
@@ -35,21 +35,21 @@ _OPTIONS = (
     ),
     click.option(
         "--latency",
-        type=click.FloatRange(min=0),
+        type=SECONDS,
         default=Service().latency,
         metavar="SECONDS",
         help="How long OSS takes for an answer, for the time that is foreseen.",
     ),
     click.option(
         "--bandwidth",
-        type=click.FloatRange(min=0, min_open=True),
+        type=POSITIVE,
         default=Service().bandwidth,
         metavar="BYTES",
         help="How many bytes a second a pod gets from OSS, for the same.",
     ),
     click.option(
         "--bucket-limit",
-        type=click.FloatRange(min=0, min_open=True),
+        type=POSITIVE,
         default=Service().limit,
         metavar="RATE",
         help="How many requests a second the bucket takes: 2,000 for names that follow one another.",

@@ -37,18 +37,18 @@ class Number(click.ParamType[Any]):
         return int(text)
 
 
-class Seconds(click.FloatRange):
-    """A time of 0 seconds or more."""
+class Amount(click.FloatRange):
+    """A number of 0 or more; without `zero` of more than 0."""
 
-    def __init__(self) -> None:
-        super().__init__(min=0)
+    def __init__(self, *, zero: bool) -> None:
+        super().__init__(min=0, min_open=not zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Refuse what is no number, which is neither below nor above any."""
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds.", param, ctx)
-        return seconds
+        amount: float = super().convert(value, param, ctx)
+        if math.isnan(amount):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return amount
 
 
 class Converted(click.ParamType[Any]):
@@ -119,6 +119,7 @@ OUTPUT = Converted("name", _output_name)
 LIST = Converted("name", _list_name)
 NUMBER = Number()
 COUNT = Number(least=1)
-SECONDS = Seconds()
+SECONDS = Amount(zero=True)
+POSITIVE = Amount(zero=False)
 FAN_IN = Number(least=2)
 """A group of one would never end: each level would hold as many files as the one before."""
