@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn, Self
 
 SECONDS = 60
-"""What a call may take before SIGALRM ends it."""
+"""What a call may take before SIGALRM ends it; shortly before, its threads say on stderr where they are."""
 
 _WORKER = Path(__file__).resolve().parent.parent.parent / "worker"
 _SCRIPTS = ("prepare", "process", "merge", "inputs", "plan", "pipeline")
@@ -97,7 +97,8 @@ def _serve() -> None:
 
 
 def _become(script: str, arguments: list[str], env: dict[str, str], folder: str, streams: str) -> NoReturn:
-    import signal  # noqa: PLC0415 - as above
+    import faulthandler  # noqa: PLC0415 - as above
+    import signal  # noqa: PLC0415
 
     from aggregation.command_line import entry  # noqa: PLC0415
     from aggregation.command_line.console import console  # noqa: PLC0415
@@ -110,6 +111,7 @@ def _become(script: str, arguments: list[str], env: dict[str, str], folder: str,
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         os.dup2(descriptor, number)
         os.close(descriptor)
+    faulthandler.dump_traceback_later(SECONDS - 5)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)

@@ -11,6 +11,9 @@ SECONDS = 8.0
 CLOSING_SECONDS = 2.0
 """The last of them, for what removes the rest once nothing else runs."""
 
+LAST_SECONDS = 9.0
+"""From the signal to the end of a process that something keeps from ending by itself."""
+
 _since: float | None = None
 _left: set[str] = set()
 

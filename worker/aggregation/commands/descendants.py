@@ -162,17 +162,15 @@ def _look_at(pid: int) -> Process | None:
 def _reap(family: list[Process]) -> bool:
     """Reap those that are this process's own to reap; whether there were any."""
     ended = [p.pid for p in family if not p.runs and p.parent == os.getpid() and p.pid not in _commands]
-    if not ended or not _lock.acquire(blocking=False):  # a command that just starts is not known yet
+    if not ended:
         return False
-    try:
-        reaped = False
+    reaped = False
+    with _lock:  # a command that just starts is not known yet
         for pid in ended:
             if pid not in _commands:
                 with suppress(ChildProcessError):
                     reaped |= os.waitpid(pid, os.WNOHANG)[0] == pid
-        return reaped
-    finally:
-        _lock.release()
+    return reaped
 
 
 def _knows(pid: int, marks: list[bytes]) -> bool:
