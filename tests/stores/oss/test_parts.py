@@ -70,9 +70,16 @@ def check(sizes: list[int], copyable: list[bool], limit: int = PARTS_MAX) -> Joi
 
 
 def check_traffic(join: Join, sizes: list[int], copyable: list[bool]) -> None:
-    """What passes through the worker: all that the service does not copy, of each other source little."""
-    copied = [can and size >= PART_MIN for size, can in zip(sizes, copyable, strict=True)]
-    most = sum(2 * PART_MIN if is_copied else size for size, is_copied in zip(sizes, copied, strict=True))
+    """What passes through the worker: what the service does not copy, and a little after each run of it."""
+    most = 0
+    is_run = False
+    for size, can in zip(sizes, copyable, strict=True):
+        if can and size >= PART_MIN:
+            most += 2 * PART_MIN if is_run else 0
+            is_run = False
+        else:
+            most += size
+            is_run |= size > 0
     assert sum(sizes) - parts.copied_size(join) <= most
 
 
@@ -81,6 +88,7 @@ def check_traffic(join: Join, sizes: list[int], copyable: list[bool]) -> None:
 @example([(1, True), (PART_MIN, True)], PARTS_MAX)
 @example([(1, True), (2 * PART_MIN - 2, True), (PART_MIN, True)], PARTS_MAX)
 @example([(PART_MIN, False), (PART_MIN, True), (1, True)], PARTS_MAX)
+@example([(1, True), *[(PART_MIN + 1, True)] * 9], PARTS_MAX)
 def test_any_sources(sources: list[tuple[int, bool]], limit: int) -> None:
     """A few sources of any sizes, some of them Appendable."""
     sizes, copyable = [size for size, _ in sources], [can for _, can in sources]
@@ -142,6 +150,13 @@ def test_a_short_run_borrows_from_its_neighbour() -> None:
         Copy(Range(1, PART_MIN - 10, MIB)),
         Relay((Range(2, 0, 20),)),
     )
+
+
+def test_what_would_be_left_too_short_is_borrowed_too() -> None:
+    """Else that rest would borrow of the next source, and so on: all would pass through the worker."""
+    join = check([1, *[PART_MIN + 1] * 9], [True] * 10)
+    assert join.parts[0] == Relay((Range(0, 0, 1), Range(1, 0, PART_MIN + 1)))
+    assert [type(part) for part in join.parts[1:]] == [Copy] * 8
 
 
 def test_appendable_sources_are_uploaded() -> None:

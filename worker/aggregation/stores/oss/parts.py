@@ -2,8 +2,9 @@
 
 A part is a range of one source that the service copies by itself, or a few short ranges that the worker
 downloads and uploads together, because a part but the last holds at least 100 KiB. Such a run of short ranges
-borrows the lacking bytes from the source that follows. What needs more than 10,000 parts is cut into cells of
-equal size; a cell that is more than a range of one source is joined into an intermediate object first.
+borrows the lacking bytes from the source that follows, or all of it where the rest would be too short.
+What needs more than 10,000 parts is cut into cells of equal size; a cell that is more than a range of one
+source is joined into an intermediate object first.
 """
 
 from collections.abc import Sequence
@@ -138,6 +139,8 @@ def _parts(ranges: Sequence[Range], copyable: Sequence[int], copy_size: int) -> 
         if copyable[piece.source] and piece.size >= PART_MIN:
             if held:
                 borrowed = max(0, PART_MIN - held)
+                if piece.size - borrowed < PART_MIN:  # the rest would be no part by itself
+                    borrowed = piece.size
                 if borrowed:
                     gathered.append(Range(piece.source, piece.start, piece.start + borrowed))
                 flush()
