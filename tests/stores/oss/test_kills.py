@@ -119,9 +119,9 @@ class Killer:
 
         def kill(_: str, __: str) -> None:
             assert self._process is not None
+            at.append(self._here.operation)  # who waits for the process looks at it as soon as that has ended
             self._process.kill()
             self._process.wait()
-            at.append(self._here.operation)
 
         rules = [Fault("*", Call(kill, after=after), skip=which, times=1)]
         if not after:
