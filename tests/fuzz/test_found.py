@@ -188,6 +188,25 @@ def test_no_number_of_seconds(sandbox: Sandbox, seconds: str) -> None:
         assert sandbox.call("pipeline.py", ["--dry-run", f"--{option}={seconds}"]).code == 2
 
 
+@pytest.mark.parametrize("root", ["oss://demo/a", "s3://demo/a"])
+def test_a_proxy_s_url_that_cannot_be_read(sandbox: Sandbox, root: str) -> None:
+    """It stays as it is, so no retry can help; the password in it is not shown."""
+    here = "http://127.0.0.1:9"
+    env = {"OSS_ENDPOINT": here, "AWS_ENDPOINT_URL": here, "HTTP_PROXY": "http://user:4secret4@["}
+    env |= dict.fromkeys(("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"), "key")
+    env |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "key")
+    ended = sandbox.call("process.py", ["0", "1", f"--root={root}", "--timeout=0"], env)
+    assert (ended.code, "check HTTPS_PROXY" in ended.stderr, "4secret4" in ended.stderr) == (5, True, False)
+
+
+@pytest.mark.parametrize("script", ["inputs.py --glob=*", "process.py 0 1", "prepare.py 2"])
+def test_a_suffix_with_a_line_end(sandbox: Sandbox, script: str) -> None:
+    """No list of inputs could hold such a name."""
+    sandbox.fill(LETTERS)
+    name, *arguments = script.split()
+    assert sandbox.call(name, [*arguments, "--suffix=.\n"]).code == 2
+
+
 def test_a_time_beyond_the_calendar(tmp_path: Path) -> None:
     """A mount may give a file any time; the line says the last one that a date can have."""
     root = next(path for path in (Path("/dev/shm"), tmp_path) if path.is_dir() and os.access(path, os.W_OK))

@@ -118,7 +118,7 @@ VARIABLES = {
         ),
         TEXTS,
     ),
-    **dict.fromkeys(words("OSS_ENDPOINT HTTP_PROXY"), HOSTS.map("http://".__add__)),
+    **dict.fromkeys(words("OSS_ENDPOINT HTTP_PROXY ALL_PROXY"), HOSTS.map("http://".__add__)),
 }
 ELSEWHERE = dict.fromkeys(
     words("OSS_ENDPOINT AWS_ENDPOINT_URL ALIBABA_CLOUD_STS_ENDPOINT ALIBABA_CLOUD_ECS_METADATA_ENDPOINT"),

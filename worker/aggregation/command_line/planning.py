@@ -60,12 +60,12 @@ class Wanted(NamedTuple):
         if self.bound is not None and self.missing == FAIL:
             cure = "say with --missing what is done about gaps: skip, or a file that takes their place"
             raise WrongUsageError("--at-most-missing", "without --missing each gap is an error", cure)
-        pattern = self.name or NamePattern(f"l1/{{number}}{job.layout.suffix}")
+        pattern = self.name or NamePattern(f"l1/{{number}}{job.layout.suffix}") if self.frames else None
         return Request(
             how=self._how(),
             glob=self.glob.text if self.glob else "",
             numbers=self.frames or (),
-            pattern=pattern if self.frames else None,
+            pattern=pattern,
             expected=self.expected or "",
             base=_base(self.base, root) if self.base else "",
             policy=self.missing,

@@ -85,6 +85,7 @@ _NAMES: dict[str, _Cause] = {
     **_each("ResponseParserError ResponseStreamingError IncompleteReadError", _AGAIN),
     **_each("ChecksumError FlexibleChecksumError MaxRetriesExceededError", _AGAIN),
     "BotoCoreError": _SETTINGS,
+    "InvalidProxiesConfigError": _Cause(ConfigurationError, "check HTTPS_PROXY and HTTP_PROXY"),
     # aiohttp's (botocore's ClientError has a response), http.client's, those of requests, Google and Azure
     **_each("ClientError IncompleteRead HTTPException RequestException TransportError", _AGAIN),
     **_each("ServiceRequestError ServiceResponseError", _AGAIN),
@@ -100,6 +101,9 @@ _NAMES: dict[str, _Cause] = {
 }
 """Errors by the name of a class, or by that of its package too where another one's means something else. The
 most derived class that is named here counts: TLS's errors derive from those of a connection."""
+
+_INSIDE = "InvalidProxiesConfigError"
+"""What counts more than botocore's HTTPClientError around it, which may pass."""
 
 _FTP: dict[str, _Cause] = {
     **_each("452 552", _FULL),
@@ -143,6 +147,7 @@ def _known(error: Exception) -> tuple[_Cause, str] | None:
         return _MISSING, f"{error.filename or _text(error)} is missing"
     if isinstance(error, PermissionError):
         return _DENIED, _text(error)
+    origins.sort(key=lambda one: type(one).__name__ != _INSIDE)
     for one in origins:
         cause = _named(one)
         if cause is not None:

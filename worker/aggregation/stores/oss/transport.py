@@ -15,6 +15,7 @@ import requests
 import urllib3
 
 from aggregation import masking
+from aggregation.errors import ConfigurationError
 
 
 class UnansweredError(Exception):
@@ -54,13 +55,19 @@ def use_environment(session: requests.Session, url: str, *, direct: bool = False
 
     With `direct` there are no proxies: an instance's metadata are found on its own link only. A password for
     the host in ~/.netrc is left alone: it would replace the signature.
+
+    Raises:
+        ConfigurationError: a proxy's URL cannot be read.
     """
     settings = session.merge_environment_settings(url, {}, None, None, None)
     session.proxies = {} if direct else settings["proxies"]
     session.verify = settings["verify"]
     session.trust_env = False
     for proxy in session.proxies.values():
-        _, password = requests.utils.get_auth_from_url(proxy)
+        try:
+            _, password = requests.utils.get_auth_from_url(proxy)
+        except ValueError:  # whose text may show the password
+            raise ConfigurationError(f"looking for a proxy to {url}", _UNREADABLE, _PROXY) from None
         masking.hide(password)
 
 
@@ -77,6 +84,7 @@ class Cause(NamedTuple):
 
 
 _CERTIFICATES = "set REQUESTS_CA_BUNDLE to a file with the right certificates, or unset it"
+_UNREADABLE = "the proxy's URL cannot be read"
 _PROXY = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
 _NO_FILE = "Could not find"
@@ -123,7 +131,7 @@ def _address_cause(error: BaseException) -> Cause | None:
         cure = f"install requests[socks] beside the worker, or {_PROXY}"
         return Cause("a SOCKS proxy is set, and the package that speaks to it is missing", cure)
     if isinstance(error, requests.exceptions.InvalidProxyURL):
-        return Cause("the proxy's URL cannot be read", _PROXY)
+        return Cause(_UNREADABLE, _PROXY)
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
         return Cause(f"{type(error).__name__}: {masking.masked(str(error))}", f"check the endpoint; {_PROXY}")
     if isinstance(error, urllib3.exceptions.LocationValueError):
