@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -42,25 +44,39 @@ USES_CONNECTIONS = """while True:
 WAITS = "threading.Event().wait()"
 
 
-def started(tmp_path: Path, work: str, clean_up: str) -> "subprocess.Popen[str]":
-    """A program of the worker's entry, at work."""
-    path = tmp_path / "work.py"
-    path.write_text(PROGRAM.format(worker=str(WORKER), work=work, clean_up=clean_up))
-    process = subprocess.Popen(
-        [sys.executable, path], env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "at work\n"
-    return process
+Start = Callable[[str, str], "subprocess.Popen[str]"]
 
 
-def test_a_signal_leaves_no_lock_locked(tmp_path: Path) -> None:
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a program of the worker's entry, given its work and its clean-up; returns once it is at work."""
+    with ExitStack() as ended:
+
+        def starting(work: str, clean_up: str) -> "subprocess.Popen[str]":
+            path = tmp_path / "work.py"
+            path.write_text(PROGRAM.format(worker=str(WORKER), work=work, clean_up=clean_up))
+            process = subprocess.Popen(
+                [sys.executable, path],
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            ended.callback(process.kill)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "at work\n"
+            return process
+
+        yield starting
+
+
+def test_a_signal_leaves_no_lock_locked(start: Start) -> None:
     """Python raises at the end of any call: within acquire() of a queue too, which the clean-up needs then.
 
     Where that is possible, a tenth of these kills or more ends in a clean-up that waits for ever.
     """
     for turn in range(30):
-        process = started(tmp_path, USES_CONNECTIONS, 'idle.put("connection")')
+        process = start(USES_CONNECTIONS, 'idle.put("connection")')
         time.sleep(turn % 10 / 1000)
         process.terminate()
         _, complaint = process.communicate(timeout=30)
@@ -71,36 +87,36 @@ def test_a_signal_leaves_no_lock_locked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_interrupts_a_wait(tmp_path: Path, signum: signal.Signals) -> None:
+def test_a_signal_interrupts_a_wait(start: Start, signum: signal.Signals) -> None:
     """A main thread that waits for another one is interrupted there."""
-    process = started(tmp_path, WAITS, "pass")
+    process = start(WAITS, "pass")
     process.send_signal(signum)
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == (130 if signum == signal.SIGINT else 143)
     assert "temporaries are removed" in complaint
 
 
-def test_an_error_of_the_clean_up_is_no_bug(tmp_path: Path) -> None:
+def test_an_error_of_the_clean_up_is_no_bug(start: Start) -> None:
     """The signal is what ended the run, whatever a library's clean-up makes of it."""
-    process = started(tmp_path, WAITS, "raise OSError(9, 'Bad file descriptor')")
+    process = start(WAITS, "raise OSError(9, 'Bad file descriptor')")
     process.terminate()
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 143
     assert "temporaries are removed" in complaint
 
 
-def test_a_clean_up_that_does_not_end_is_ended(tmp_path: Path) -> None:
+def test_a_clean_up_that_does_not_end_is_ended(start: Start) -> None:
     """Within docker stop's ten seconds, with a line that says so."""
-    process = started(tmp_path, WAITS, "lock.acquire(), lock.acquire()")
+    process = start(WAITS, "lock.acquire(), lock.acquire()")
     process.terminate()
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 143
     assert "SIGTERM: stopped; the target is whole: old or new; not removed in time: " in complaint
 
 
-def test_nobody_reads_the_last_line(tmp_path: Path) -> None:
+def test_nobody_reads_the_last_line(start: Start) -> None:
     """A clean-up that waits for a full pipe: there is nobody to tell, and the exit code says it."""
-    process = started(tmp_path, WAITS, "print('x' * 1_000_000, file=sys.stderr)")
+    process = start(WAITS, "print('x' * 1_000_000, file=sys.stderr)")
     process.terminate()
     assert process.wait(timeout=30) == 143
     process.communicate()
