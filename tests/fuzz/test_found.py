@@ -199,6 +199,14 @@ def test_a_proxy_s_url_that_cannot_be_read(sandbox: Sandbox, root: str) -> None:
     assert (ended.code, "check HTTPS_PROXY" in ended.stderr, "4secret4" in ended.stderr) == (5, True, False)
 
 
+def test_a_level_that_no_tree_has(sandbox: Sandbox) -> None:
+    """How many files it holds is known without counting up to it."""
+    sandbox.fill(LETTERS | {"inputs.txt": b"l1/0.txt\nl1/1.txt\n"})
+    arguments = ["0", "9" * 99, "--inputs=inputs.txt", "--partial"]
+    assert sandbox.call("process.py", arguments).code == 3
+    assert sandbox.call("process.py", [*arguments, "--fan-in=1"]).code == 2
+
+
 @pytest.mark.parametrize("script", ["inputs.py --glob=*", "process.py 0 1", "prepare.py 2"])
 def test_a_suffix_with_a_line_end(sandbox: Sandbox, script: str) -> None:
     """No list of inputs could hold such a name."""

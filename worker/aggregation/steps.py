@@ -62,7 +62,7 @@ def process(
         AggregationError: as Storage.concatenate.
     """
     if layout.inputs is not None:
-        files = files or tree.widths(len(layout.inputs), fan_in, max(0, level - 1))[-1]
+        files = files or tree.width(len(layout.inputs), fan_in, level)
         if level == 1:
             levels.see_that_the_list_is_whole(layout, files)
     try:

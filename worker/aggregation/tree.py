@@ -35,6 +35,16 @@ def depth(files: int, fan_in: int, width: int) -> int:
     return levels
 
 
+def width(files: int, fan_in: int, level: int) -> int:
+    """How many files a level holds, however high it is, where level 1 holds `files`."""
+    for _ in range(1, level):
+        above = group_count(files, fan_in)
+        if above == files:  # and so are all above
+            break
+        files = above
+    return files
+
+
 def widths(files: int, fan_in: int, levels: int) -> list[int]:
     """How many files each level holds: level 1 first, then one entry for each of the `levels` reductions."""
     counts = [files]
