@@ -199,6 +199,19 @@ def test_a_proxy_s_url_that_cannot_be_read(sandbox: Sandbox, root: str) -> None:
     assert (ended.code, "check HTTPS_PROXY" in ended.stderr, "4secret4" in ended.stderr) == (5, True, False)
 
 
+@pytest.mark.parametrize(
+    "base", ["\n", "a\n", "/a//b", "oss://demo/a//b", "oss://demo/a\n", "oss://demo/../a"]
+)
+def test_a_base_that_holds_no_names(sandbox: Sandbox, base: str) -> None:
+    """The root's own store may be named by its URL, whose prefix is looked at as any other."""
+    env = {f"OSS_ACCESS_KEY_{name}": "key" for name in ("ID", "SECRET")} | {
+        "OSS_ENDPOINT": "http://127.0.0.1:9"
+    }
+    root = "oss://demo/a" if "://" in base else str(sandbox.root)
+    for way in ("--glob=*", "--frames=1-3"):
+        assert sandbox.call("inputs.py", [way, f"--from={base}", f"--root={root}"], env).code == 2
+
+
 def test_a_level_that_no_tree_has(sandbox: Sandbox) -> None:
     """How many files it holds is known without counting up to it."""
     sandbox.fill(LETTERS | {"inputs.txt": b"l1/0.txt\nl1/1.txt\n"})

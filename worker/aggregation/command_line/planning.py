@@ -20,6 +20,7 @@ from aggregation.wildcards import Pattern
 
 from .console import console, draws
 from .job import Job
+from .parameters import file_name
 
 if TYPE_CHECKING:
     from aggregation.inputs.given import GivenInputs
@@ -125,18 +126,23 @@ class Wanted(NamedTuple):
 def _base(text: str, root: Location) -> str:
     """What the names are relative to, from a name, a path or an URL of the root's own store."""
     doing = f"--from {text}"
+    base = text
     if root.protocol == "oss" and "://" in text:
         with suppress(ValueError):
             place = location.parse(text)
             bucket, _, prefix = place.path.partition("/")
             if place.protocol == "oss" and bucket == root.path.partition("/")[0]:
-                return f"/{prefix}"
-    if "://" in text:
+                base = f"/{prefix}"
+    if "://" in base:
         why = "it is no place of the root's own store"
         raise WrongUsageError(doing, why, f"name a prefix or folder of {root}, from / on")
-    base = text.rstrip("/")
-    if any(part in ("", ".", "..") for part in base.removeprefix("/").split("/")) and base:
-        raise WrongUsageError(doing, "it has a part that is empty, '.' or '..'", "write it from / on")
+    base = base.rstrip("/")
+    if base:
+        try:
+            file_name(base.removeprefix("/"))
+        except ValueError as error:
+            why = "it has a part that is empty, '.' or '..', or a line end"
+            raise WrongUsageError(doing, why, "write it from / on") from error
     return base or "/"
 
 
