@@ -137,6 +137,14 @@ FAULTS = [
         6,
         ("{root}/l2", "Too many open files", "ulimit -n"),
         many,
+        limits="-n 7",
+    ),
+    Fault(
+        "too many open files to load the worker",
+        (*PROCESS, "--fan-in", 64),
+        6,
+        ("loading the worker", "aggregation/stores/", "Too many open files", "ulimit -n"),
+        many,
         limits="-n 5",
     ),
     *[

@@ -1,13 +1,21 @@
 """From a script's call to its exit: the way from an error to an exit code."""
 
 import contextlib
+import errno
 import os
 import sys
 from typing import NoReturn
 
 import click
 
-from aggregation.errors import AggregationError, Interrupted, RefusedError, UnavailableError, WrongUsageError
+from aggregation.errors import (
+    AggregationError,
+    Interrupted,
+    RefusedError,
+    UnavailableError,
+    WrongUsageError,
+    from_os_error,
+)
 from aggregation.limits import raise_open_files
 from aggregation.masking import masked
 
@@ -70,6 +78,8 @@ def _shortage(error: Exception) -> AggregationError | None:
     """What this machine lacks, where Python says it by an error of its own."""
     if isinstance(error, MemoryError):
         return RefusedError("working", "memory ran out", "raise the pod's memory limit")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return from_os_error(error, "loading the worker", str(error.filename), writing=False)
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
         cure = "run again, or raise the limit of processes (ulimit -u, the pod's pids)"
         return UnavailableError("starting a thread", "the limit of processes is reached", cure)

@@ -87,14 +87,12 @@ class Interrupter:
         return self._looks < _LOOKS_AT_REST
 
     def _watch(self) -> bool:
-        """Start the thread that sees a signal through; False where the limit of processes allows none."""
-        heard, told = os.pipe()
-        os.set_blocking(told, False)
+        """Start the thread that sees a signal through; False where a limit of this process allows none."""
         try:
+            heard, told = os.pipe()
+            os.set_blocking(told, False)
             _thread.start_new_thread(self._attend, (heard, _thread.get_ident()))
-        except RuntimeError:
-            os.close(heard)
-            os.close(told)
+        except (OSError, RuntimeError):
             return False
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         return True
