@@ -178,6 +178,9 @@ KEYS = dict.fromkeys(("AccessKeyId", "AccessKeySecret", "SecurityToken"), "x")
 KEYS["Expiration"] = "2099-01-01T00:00:00Z"
 
 
+# What urllib3 leaves to the garbage collector after an answer that it cannot take, once in many thousand.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 @tried(60)
 @given(data=st.data(), sts=st.booleans())
 def test_any_answer_of_a_role(servers: tuple[RawServer, RawServer], data: st.DataObject, sts: bool) -> None:
@@ -187,6 +190,7 @@ def test_any_answer_of_a_role(servers: tuple[RawServer, RawServer], data: st.Dat
     body = damaged(json.dumps({"Credentials": document} if sts else document).encode(), data.draw)
     headers = dict(data.draw(st.lists(st.tuples(st.sampled_from(HEADERS), VALUES), max_size=2)))
     said = answer(headers | {"Content-Type": "application/json"}, body, data.draw(st.sampled_from(STATUSES)))
+    said = damaged(said, data.draw) if data.draw(st.integers(0, 3)) == 0 else said
     server.answers = dict.fromkeys(("POST", "GET", "PUT"), said)
     url = f"http://127.0.0.1:{server.port}"
     with variables({"ALIBABA_CLOUD_STS_ENDPOINT": url, "ALIBABA_CLOUD_ECS_METADATA_ENDPOINT": url}):

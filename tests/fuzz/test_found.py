@@ -13,6 +13,7 @@ from aggregation.layout import Layout
 from aggregation.levels import last_level
 from aggregation.stores.opening import open_storage
 from aggregation.stores.oss.roles import assume_role
+from aggregation.stores.oss.transport import UnansweredError
 from aggregation.stores.promise import Settings, Storage
 from hostile import Sandbox
 from places import variables
@@ -126,6 +127,18 @@ def test_a_role_s_answer_that_is_nested_too_deep() -> None:
     ):
         assume_role("asking", "role", os.devnull)
     assert caught.value.exit_code == 5
+    server.close()
+
+
+def test_a_redirect_of_sts_that_is_no_text() -> None:
+    """It is no answer, and may be another one next time."""
+    server = RawServer()
+    server.answers = {"POST": b"HTTP/1.1 302 Found\r\nLocation: \xff\r\nContent-Length: 0\r\n\r\n"}
+    with (
+        variables({"ALIBABA_CLOUD_STS_ENDPOINT": f"http://127.0.0.1:{server.port}"}),
+        pytest.raises(UnansweredError),
+    ):
+        assume_role("asking", "role", os.devnull)
     server.close()
 
 

@@ -29,7 +29,7 @@ TRANSPORT_ERRORS = (
     urllib3.exceptions.HTTPError,
     HTTPException,
     OSError,
-    UnicodeEncodeError,
+    UnicodeError,  # UnicodeDecodeError: a redirect of a role's service, which requests looks at anyway
 )
 """What sending may raise, at whichever layer it is noticed; oss2 wraps only some."""
 
