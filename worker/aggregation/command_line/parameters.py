@@ -71,8 +71,8 @@ class Converted(click.ParamType[Any]):
 
 def _suffix(text: str) -> str:
     """Refuse what would make a number ambiguous or leave the folder."""
-    if not text.startswith(".") or set(text) & set("/\n\0") or len(text) > SUFFIX_MAX:
-        raise ValueError(f"{text!r} does not begin with '.', has a '/' or a line end, or is too long")
+    if not text.startswith(".") or "/" in text or "\0" in text or len(text) > SUFFIX_MAX:
+        raise ValueError(f"{text!r} does not begin with '.', has a '/', or is too long")
     return text
 
 

@@ -61,7 +61,7 @@ class Wanted(NamedTuple):
         if self.bound is not None and self.missing == FAIL:
             cure = "say with --missing what is done about gaps: skip, or a file that takes their place"
             raise WrongUsageError("--at-most-missing", "without --missing each gap is an error", cure)
-        pattern = self.name or NamePattern(f"l1/{{number}}{job.layout.suffix}") if self.frames else None
+        pattern = self.name or _named_by(job.layout.suffix) if self.frames else None
         return Request(
             how=self._how(),
             glob=self.glob.text if self.glob else "",
@@ -121,6 +121,14 @@ class Wanted(NamedTuple):
         ) as bar:
             checker = Checker(job.storage, self.check, workers, scratch, _watch(bar))
             return plan(job.storage, job.layout, request, output=output, check=checker.refused)
+
+
+def _named_by(suffix: str) -> NamePattern:
+    """The names of level 1, for frames that have no other ones."""
+    try:
+        return NamePattern(f"l1/{{number}}{suffix}")
+    except ValueError as error:
+        raise WrongUsageError("listing the inputs", str(error), "name the frames by --name") from error
 
 
 def _base(text: str, root: Location) -> str:
