@@ -96,22 +96,24 @@ def test_a_signal_interrupts_a_wait(start: Start, signum: signal.Signals) -> Non
     assert "temporaries are removed" in complaint
 
 
-def test_an_error_of_the_clean_up_is_no_bug(start: Start) -> None:
-    """The signal is what ended the run, whatever a library's clean-up makes of it."""
-    process = start(WAITS, "raise OSError(9, 'Bad file descriptor')")
+@pytest.mark.parametrize(
+    ("clean_up", "said"),
+    [
+        (
+            "raise OSError(9, 'Bad file descriptor')",
+            "temporaries are removed, the target is whole: old or new",
+        ),
+        ("lock.acquire(), lock.acquire()", "the target is whole: old or new; not removed in time: "),
+    ],
+    ids=["fails", "does not end"],
+)
+def test_the_clean_up(start: Start, clean_up: str, said: str) -> None:
+    """The signal is what ended the run, whatever becomes of the clean-up; docker stop waits ten seconds."""
+    process = start(WAITS, clean_up)
     process.terminate()
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert "temporaries are removed" in complaint
-
-
-def test_a_clean_up_that_does_not_end_is_ended(start: Start) -> None:
-    """Within docker stop's ten seconds, with a line that says so."""
-    process = start(WAITS, "lock.acquire(), lock.acquire()")
-    process.terminate()
-    _, complaint = process.communicate(timeout=30)
-    assert process.returncode == 143
-    assert "SIGTERM: stopped; the target is whole: old or new; not removed in time: " in complaint
+    assert f"SIGTERM: stopped; {said}" in complaint
 
 
 def test_nobody_reads_the_last_line(start: Start) -> None:

@@ -143,7 +143,7 @@ FAULTS = [
         "too many open files to load the worker",
         (*PROCESS, "--fan-in", 64),
         6,
-        ("loading the worker", "aggregation/stores/", "Too many open files", "ulimit -n"),
+        ("working: ", "aggregation/stores/", "Too many open files", "ulimit -n"),
         many,
         limits="-n 5",
     ),

@@ -79,7 +79,7 @@ def _shortage(error: Exception) -> AggregationError | None:
     if isinstance(error, MemoryError):
         return RefusedError("working", "memory ran out", "raise the pod's memory limit")
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return from_os_error(error, "loading the worker", str(error.filename), writing=False)
+        return from_os_error(error, "working", str(error.filename or "a pipe or a socket"), writing=False)
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
         cure = "run again, or raise the limit of processes (ulimit -u, the pod's pids)"
         return UnavailableError("starting a thread", "the limit of processes is reached", cure)

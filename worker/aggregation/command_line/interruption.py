@@ -24,10 +24,10 @@ _FRAGILE = (
     "threading",
     "weakref",
 )
-"""Modules of Python that an exception may leave in a bad state, where it comes up at the end of any call, as
-what a signal's handler raises does. Between a lock's acquire() and the `try` that releases it, it leaves the
-lock locked, and the clean-up that needs it waits for ever: to close urllib3's pool of connections, say, whose
-queue has one. After a close() in rmtree it makes that close another file."""
+"""Modules of Python in which nothing is raised. What a signal's handler raises comes up at the end of any
+call. Between a lock's acquire() and the `try` that releases it, it leaves the lock locked, and the clean-up
+may wait for it for ever: urllib3's connections are in a queue with such a lock. In rmtree it may come between
+a close() and the note that it is done: then the same number is closed again."""
 
 _LOOK_SECONDS = 0.002
 _LOOKS_AT_REST = 5
@@ -46,7 +46,7 @@ class Interrupter:
 
     def __init__(self) -> None:
         self.raised: int | None = None
-        """The signal that Interrupted was raised for: the exception would keep what it has come through."""
+        """The signal that Interrupted was raised for; the exception itself would keep its frames alive."""
         self._settled = False
         self._first: float | None = None
         self._place = (0, 0)

@@ -61,7 +61,7 @@ class Wanted(NamedTuple):
         if self.bound is not None and self.missing == FAIL:
             cure = "say with --missing what is done about gaps: skip, or a file that takes their place"
             raise WrongUsageError("--at-most-missing", "without --missing each gap is an error", cure)
-        pattern = self.name or _named_by(job.layout.suffix) if self.frames else None
+        pattern = (self.name or _named_by(job.layout.suffix)) if self.frames else None
         return Request(
             how=self._how(),
             glob=self.glob.text if self.glob else "",

@@ -71,6 +71,9 @@ _STATUSES: dict[int, _Cause] = {
     **dict.fromkeys((412, 416), _REPLACED),
 }
 
+_INSIDE = "InvalidProxiesConfigError"
+"""What counts more than botocore's HTTPClientError around it, which may pass."""
+
 _NAMES: dict[str, _Cause] = {
     **_each("SSLCertVerificationError botocore.SSLError ClientConnectorCertificateError", _TRUST),
     "NoCredentialsError": _Cause(
@@ -85,7 +88,7 @@ _NAMES: dict[str, _Cause] = {
     **_each("ResponseParserError ResponseStreamingError IncompleteReadError", _AGAIN),
     **_each("ChecksumError FlexibleChecksumError MaxRetriesExceededError", _AGAIN),
     "BotoCoreError": _SETTINGS,
-    "InvalidProxiesConfigError": _Cause(ConfigurationError, "check HTTPS_PROXY and HTTP_PROXY"),
+    _INSIDE: _Cause(ConfigurationError, "check HTTPS_PROXY and HTTP_PROXY"),
     # aiohttp's (botocore's ClientError has a response), http.client's, those of requests, Google and Azure
     **_each("ClientError IncompleteRead HTTPException RequestException TransportError", _AGAIN),
     **_each("ServiceRequestError ServiceResponseError", _AGAIN),
@@ -101,9 +104,6 @@ _NAMES: dict[str, _Cause] = {
 }
 """Errors by the name of a class, or by that of its package too where another one's means something else. The
 most derived class that is named here counts: TLS's errors derive from those of a connection."""
-
-_INSIDE = "InvalidProxiesConfigError"
-"""What counts more than botocore's HTTPClientError around it, which may pass."""
 
 _FTP: dict[str, _Cause] = {
     **_each("452 552", _FULL),
